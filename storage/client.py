@@ -1,0 +1,145 @@
+"""One door to ClickHouse: the engine inside this process, or a server over HTTP. Same SQL, same methods."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import queue
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import clickhouse_connect
+import polars as pl
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+
+from storage.errors import DataDirectoryBusyError, StoreRefusedError, StoreUnavailableError
+
+DATABASE = "spanwise"
+
+# Codes after which the same statement may succeed: timeouts, memory, too many parts or queries, network,
+# read-only replicas, no space left.
+_RETRYABLE_CODES = frozenset({3, 159, 160, 164, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 999})
+
+
+class DirectoryOwner:
+    """Holds the exclusive lock on an embedded data directory for as long as the process lives."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._path = directory / "owner.lock"
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            text = os.read(self._file, 32).decode(errors="replace").strip()
+            os.close(self._file)
+            raise DataDirectoryBusyError(directory, int(text) if text.isdigit() else None) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        os.close(self._file)
+
+
+class Store:
+    """
+    Runs SQL and moves frames.
+
+    Values are bound by the server (`{name:Type}` in the SQL, `parameters` beside it). Calls are thread-safe: each
+    takes a connection of its own from a pool, because one connection serialises its calls.
+
+    Raises (every method):
+        StoreUnavailableError: the store cannot answer now; the same call may succeed later.
+        StoreRefusedError: the statement is wrong, or the store refuses it for good.
+    """
+
+    def __init__(self, arguments: Mapping[str, Any], database: str, owner: DirectoryOwner | None) -> None:
+        self.database = database
+        self.is_embedded = owner is not None
+        self._arguments = dict(arguments)
+        self._owner = owner
+        self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
+        with self._translated():
+            first = clickhouse_connect.get_client(**self._arguments)
+            first.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
+            first.close()
+
+    @classmethod
+    def embedded(cls, directory: Path, database: str = DATABASE) -> Self:
+        """Open the in-process engine on `directory`. Raises `DataDirectoryBusyError` when another process has it."""
+        owner = DirectoryOwner(directory)
+        arguments = {"interface": "chdb", "path": str(directory / "clickhouse")}
+        try:
+            return cls(arguments, database, owner)
+        except BaseException:
+            owner.release()
+            raise
+
+    @classmethod
+    def server(cls, url: str, database: str = DATABASE) -> Self:
+        """Open a ClickHouse server by URL (`clickhouse://user:password@host:8123`)."""
+        return cls({"dsn": url, "autogenerate_session_id": False}, database, None)
+
+    def frame(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> pl.DataFrame:
+        """Run a query and return its whole result."""
+        table = self.arrow(sql, parameters, settings)
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        return frame
+
+    def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> pa.Table:
+        """Run a query and return its whole result as an Arrow table."""
+        with self._connection() as client:
+            return client.query_arrow(sql, parameters=_bound(parameters), settings=dict(settings or {}))
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that returns nothing."""
+        with self._connection() as client:
+            client.command(sql, parameters=_bound(parameters), settings=dict(settings or {}))
+
+    def insert(self, table: str, frame: pl.DataFrame, settings: Mapping[str, Any] | None = None) -> None:
+        """Append `frame` to `table`; columns that the frame lacks take their defaults."""
+        if frame.is_empty():
+            return
+        arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+        with self._connection() as client:
+            client.insert_arrow(table, arrow, settings=dict(settings or {}))
+
+    def close(self) -> None:
+        while True:
+            try:
+                self._idle.get_nowait().close()
+            except queue.Empty:
+                break
+        if self._owner is not None:
+            self._owner.release()
+
+    @contextmanager
+    def _connection(self) -> Iterator[Client]:
+        with self._translated():
+            try:
+                client = self._idle.get_nowait()
+            except queue.Empty:
+                client = clickhouse_connect.get_client(**self._arguments, database=self.database)
+            yield client
+            self._idle.put(client)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, OperationalError) as error:
+            raise StoreUnavailableError(str(error)) from error
+        except ClickHouseError as error:
+            code = getattr(error, "code", None)
+            if code is None or code in _RETRYABLE_CODES:
+                raise StoreUnavailableError(str(error)) from error
+            raise StoreRefusedError(str(error)) from error
+
+
+def _bound(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
+    return dict(parameters or {})

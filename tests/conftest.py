@@ -1,0 +1,50 @@
+"""Fixtures shared by every suite: one embedded engine a process, one fresh database a test."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.client import DirectoryOwner, Store
+from storage.migrations import migrate
+
+
+@pytest.fixture(scope="session")
+def engine_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The one directory the embedded engine of this process may use."""
+    return tmp_path_factory.mktemp("engine")
+
+
+@pytest.fixture(scope="session")
+def _engine_owner(engine_directory: Path) -> Iterator[DirectoryOwner]:
+    owner = DirectoryOwner(engine_directory)
+    yield owner
+    owner.release()
+
+
+@pytest.fixture
+def make_store(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterator[Callable[[], Store]]:
+    """A factory of stores, each on a database of its own in the shared engine."""
+    stores: list[Store] = []
+
+    def make() -> Store:
+        arguments = {"interface": "chdb", "path": str(engine_directory / "clickhouse")}
+        store = Store(arguments, f"test_{uuid.uuid4().hex}", owner=None)
+        stores.append(store)
+        return store
+
+    yield make
+    for store in stores:
+        store.command(f"DROP DATABASE IF EXISTS `{store.database}`")
+        store.close()
+
+
+@pytest.fixture
+def store(make_store: Callable[[], Store]) -> Store:
+    """A migrated store."""
+    fresh = make_store()
+    migrate(fresh)
+    return fresh
