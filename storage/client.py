@@ -84,7 +84,9 @@ class Store:
         """Open a ClickHouse server by URL (`clickhouse://user:password@host:8123`)."""
         return cls({"dsn": url, "autogenerate_session_id": False}, database, None)
 
-    def frame(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    def frame(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
+    ) -> pl.DataFrame:
         """Run a query and return its whole result."""
         table = self.arrow(sql, parameters, settings)
         frame = pl.from_arrow(table)

@@ -24,9 +24,7 @@ class DataDirectoryBusyError(PermanentError):
         self.directory = directory
         self.owner_pid = owner_pid
         owner = f"process {owner_pid}" if owner_pid else "another process"
-        super().__init__(
-            f"data directory {directory} is in use by {owner}; stop it, or choose another --data-dir"
-        )
+        super().__init__(f"data directory {directory} is in use by {owner}; stop it, or choose another --data-dir")
 
 
 class StoreUnavailableError(RetryableError):
