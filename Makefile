@@ -1,0 +1,55 @@
+# make demo: see it work.  make test: prove it works.  Everything they need is installed on the first run.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ROOMS := storage collector analytics alerts api spanwise
+TEST_PACKAGES := chromium prometheus prometheus-alertmanager fonts-dejavu-core
+WORKERS ?= 2
+
+.PHONY: setup demo test test-all check format bench image clean
+
+setup: $(VENV)/.run-installed
+
+$(VENV)/bin/python:
+	@sh .ci/debian-packages python3-venv
+	@echo "making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/.run-installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing spanwise and what it runs on (a minute on the first run)"
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev-installed: pyproject.toml | $(VENV)/bin/python
+	@echo "installing spanwise and the tools that test it (two minutes on the first run)"
+	@$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $(VENV)/.run-installed $@
+
+demo: setup
+	@$(BIN)/spanwise demo $(DEMO_ARGS)
+
+test: $(VENV)/.dev-installed
+	@sh .ci/debian-packages $(TEST_PACKAGES)
+	@echo "running the tests on $(WORKERS) workers"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
+
+test-all: $(VENV)/.dev-installed
+	@sh .ci/debian-packages $(TEST_PACKAGES) zookeeperd
+	@$(BIN)/python -m pytest -q -m "not bench"
+
+check: $(VENV)/.dev-installed
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev-installed
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev-installed
+	@$(BIN)/python -m pytest -q -s -m bench tests/bench
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts
