@@ -1,0 +1,38 @@
+"""What routes and pages ask for: the services, and a caller who may pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.auth import caller
+from api.services import Services
+from storage.api_keys import ApiKey, Scope, ScopeError
+
+
+def services(request: Request) -> Services:
+    """The services `create_app` was given."""
+    held = request.app.state.services
+    assert isinstance(held, Services)
+    return held
+
+
+def require(scope: Scope) -> Callable[..., ApiKey]:
+    """A dependency that gives the caller's key, or refuses (401, 403, 429)."""
+
+    def checked(request: Request, services: Annotated[Services, Depends(services)]) -> ApiKey:
+        key = caller(request, services)
+        if not key.allows(scope):
+            raise ScopeError(scope, key)
+        return key
+
+    checked.needed_scope = scope  # type: ignore[attr-defined] # read by the OpenAPI and the authorisation tests
+    return checked
+
+
+ServicesDep = Annotated[Services, Depends(services)]
+Reader = Annotated[ApiKey, Depends(require(Scope.READ))]
+Sender = Annotated[ApiKey, Depends(require(Scope.INGEST))]
+Admin = Annotated[ApiKey, Depends(require(Scope.ADMIN))]
