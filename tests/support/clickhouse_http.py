@@ -1,0 +1,265 @@
+"""
+ClickHouse's HTTP interface in front of the embedded engine, close enough for clickhouse-connect, and able to fail on request.
+
+No ClickHouse server binary is at hand where the tests run; the embedded engine is the real one, so what a server would do
+with a statement is what this does. Faults are set by `Front.fail(...)` or, from another process, by `POST /fault`.
+
+Run on its own: `python -m tests.support.clickhouse_http DIRECTORY [PORT]` prints `ready PORT`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import chdb
+import lz4.frame
+import zstandard
+
+_TRANSPORT = frozenset(
+    "query database user password session_id session_timeout session_check query_id quota_key compress decompress "
+    "wait_end_of_query client_protocol_version role default_format send_progress_in_http_headers "
+    "http_headers_progress_interval_ms enable_http_compression buffer_size http_zlib_compression_level".split()
+)
+_INSERT_DATA = re.compile(rb"^\s*INSERT\s+INTO\s.*?\bFORMAT\s+(\w+)[ \t]*\n?", re.IGNORECASE | re.DOTALL)
+_TRAILING_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b.*)?;?\s*$", re.IGNORECASE | re.DOTALL)
+_CODE = re.compile(r"Code: (\d+)")
+
+
+class Fault(StrEnum):
+    """How the next matching requests fail."""
+
+    NONE = "none"
+    REFUSE = "refuse"  # close the connection without reading
+    ERROR = "error"  # 500 with an exception, nothing executed
+    ERROR_AFTER_COMMIT = "error_after_commit"  # executed, then 500
+    DIE_AFTER_COMMIT = "die_after_commit"  # executed, then the connection drops
+    HANG = "hang"  # no answer until the fault is lifted
+    FREEZE = "freeze"  # executed slowly: a second before each answer
+
+
+@dataclass
+class _Plan:
+    fault: Fault = Fault.NONE
+    pattern: str = ""
+    remaining: int = -1  # -1: until lifted
+    code: int = 210
+
+
+class Front:
+    """The server. `url` is what `Store.server` takes."""
+
+    def __init__(self, engine_path: Path, port: int = 0) -> None:
+        self._path = engine_path
+        self._local = threading.local()
+        self._plan = _Plan()
+        self._changed = threading.Condition()
+        self.n_requests = 0
+        front = self
+
+        class Handler(_Handler):
+            owner = front
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"clickhouse://default:@127.0.0.1:{self.port}"
+
+    def start(self) -> Front:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self.fail(Fault.NONE)
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def fail(self, fault: Fault, pattern: str = "", times: int = -1, code: int = 210) -> None:
+        """Make requests whose SQL contains `pattern` fail, `times` times (-1: until `fail(Fault.NONE)`)."""
+        with self._changed:
+            self._plan = _Plan(fault, pattern, times, code)
+            self._changed.notify_all()
+
+    @contextmanager
+    def failing(self, fault: Fault, pattern: str = "", code: int = 210) -> Iterator[None]:
+        self.fail(fault, pattern, code=code)
+        try:
+            yield
+        finally:
+            self.fail(Fault.NONE)
+
+    def take_fault(self, sql: str) -> _Plan:
+        with self._changed:
+            plan = self._plan
+            if plan.fault is Fault.NONE or plan.pattern not in sql or plan.remaining == 0:
+                return _Plan()
+            if plan.remaining > 0:
+                plan.remaining -= 1
+            if plan.fault is Fault.HANG:
+                self._changed.wait_for(lambda: self._plan is not plan)
+            return plan
+
+    def connection(self) -> Any:
+        """A connection of this thread: session state never leaks between requests."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = chdb.connect(str(self._path))
+        return self._local.connection
+
+
+class _Handler(BaseHTTPRequestHandler):
+    owner: Front
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer(b"Ok.\n") if urlsplit(self.path).path == "/ping" else self._run(b"")
+
+    def do_POST(self) -> None:
+        body = self._body()
+        if urlsplit(self.path).path == "/fault":
+            wish = json.loads(body)
+            self.owner.fail(Fault(wish["fault"]), wish.get("pattern", ""), wish.get("times", -1), wish.get("code", 210))
+            self._answer(b"")
+            return
+        self._run(body)
+
+    def _run(self, body: bytes) -> None:
+        self.owner.n_requests += 1
+        arguments = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
+        arguments |= self._form_fields(body)
+        if "multipart/form-data" in self.headers.get("Content-Type", ""):
+            body = b""
+        sql = arguments.get("query", "")
+        plan = self.owner.take_fault(sql + body[:2000].decode(errors="replace"))
+        if plan.fault in (Fault.REFUSE, Fault.HANG):
+            self.close_connection = True
+            self.connection.close()
+            return
+        if plan.fault is Fault.ERROR:
+            self._refuse(f"Code: {plan.code}. DB::Exception: injected failure. (INJECTED)", plan.code)
+            return
+        try:
+            answer, format = self._execute(sql, body, arguments)
+        except RuntimeError as error:
+            self._refuse(str(error))
+            return
+        if plan.fault is Fault.FREEZE:
+            time.sleep(1)
+        if plan.fault is Fault.DIE_AFTER_COMMIT:
+            self.close_connection = True
+            self.connection.close()
+        elif plan.fault is Fault.ERROR_AFTER_COMMIT:
+            self._refuse(f"Code: {plan.code}. DB::Exception: injected failure after commit. (INJECTED)", plan.code)
+        else:
+            self._answer(answer, {"X-ClickHouse-Format": format} if format else {})
+
+    def _execute(self, sql: str, body: bytes, arguments: dict[str, str]) -> tuple[bytes, str]:
+        connection = self.owner.connection()
+        database = arguments.get("database") or "default"
+        connection.query(f"USE `{database}`")
+        names = [name for name in arguments if name not in _TRANSPORT and not name.startswith("param_")]
+        parameters = {name.removeprefix("param_"): value for name, value in arguments.items() if name.startswith("param_")}
+        for name in names:
+            value = arguments[name].replace("\\", "\\\\").replace("'", "\\'")
+            connection.query(f"SET {name} = '{value}'")
+        try:
+            return self._statement(connection, sql, body, parameters)
+        finally:
+            for name in names:
+                connection.query(f"SET {name} = DEFAULT")
+
+    def _statement(self, connection: Any, sql: str, body: bytes, parameters: dict[str, str]) -> tuple[bytes, str]:
+        whole = sql.encode() + (b"\n" if sql else b"") + body
+        match = _INSERT_DATA.match(whole)
+        if match and match.end() < len(whole):
+            with tempfile.NamedTemporaryFile(suffix=".insert") as file:
+                file.write(whole[match.end() :])
+                file.flush()
+                before = match.group(0)[: match.start(1)].decode().rstrip()[: -len("FORMAT")]
+                infile = f"{before} FROM INFILE '{file.name}' FORMAT {match.group(1).decode()}"
+                connection.query(infile, params=parameters or None)
+            return b"", ""
+        text = sql + ("\n" if sql and body else "") + body.decode()
+        format_match = _TRAILING_FORMAT.search(text)
+        format = format_match.group(1) if format_match else "TabSeparated"
+        result = connection.query(text, format, params=parameters or None)
+        answer = result if isinstance(result, bytes) else result.bytes() or b""
+        return answer, format
+
+    def _form_fields(self, body: bytes) -> dict[str, str]:
+        kind = self.headers.get("Content-Type", "")
+        if "multipart/form-data" not in kind:
+            return {}
+        boundary = kind.split("boundary=", 1)[1].strip('"').encode()
+        fields = {}
+        for part in body.split(b"--" + boundary):
+            head, _, value = part.partition(b"\r\n\r\n")
+            name = re.search(rb'name="([^"]+)"', head)
+            if name:
+                fields[name.group(1).decode()] = value.removesuffix(b"\r\n").decode()
+        return fields
+
+    def _body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
+            chunks = []
+            while size := int(self.rfile.readline().split(b";")[0], 16):
+                chunks.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            body = b"".join(chunks)
+        else:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        encoding = self.headers.get("Content-Encoding", "")
+        if encoding == "gzip":
+            return gzip.decompress(body)
+        if encoding == "lz4":
+            return lz4.frame.decompress(body)
+        if encoding == "zstd":
+            return zstandard.ZstdDecompressor().decompressobj().decompress(body)
+        return body
+
+    def _answer(self, body: bytes, headers: dict[str, str] | None = None, status: int = 200) -> None:
+        self.send_response(status)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.send_header("X-ClickHouse-Server-Display-Name", "front")
+        self.send_header("X-ClickHouse-Summary", "{}")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _refuse(self, message: str, code: int | None = None) -> None:
+        found = _CODE.search(message)
+        number = str(code if code is not None else found.group(1) if found else 1000)
+        self._answer(message.encode(), {"X-ClickHouse-Exception-Code": number}, status=500)
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    front = Front(directory, int(sys.argv[2]) if len(sys.argv) > 2 else 0).start()
+    print("ready", front.port, flush=True)
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()
