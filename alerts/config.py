@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 
 class MethodConfig(BaseModel):
@@ -86,3 +87,118 @@ class RolloutConfig(BaseModel):
         if self.baseline == self.candidate:
             raise ValueError(f"rollout {self.name!r} compares route {self.baseline!r} with itself")
         return self
+
+
+class ThresholdConfig(BaseModel):
+    """A plain rule on one metric; no statistics, for what has a known limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1, description="name of the rule, unique")
+    metric: str = Field(description="metric of /api/v1/metrics, e.g. error_rate, latency, cost_per_trace")
+    statistic: Literal["value", "p50", "p95", "p99"] = Field(
+        "value", description="which number of latency and time_to_first_token"
+    )
+    above: float | None = Field(None, description="breached above this, in the metric's unit (a rate is 0 to 1)")
+    below: float | None = Field(None, description="breached below this, in the metric's unit")
+    window_minutes: int = Field(15, ge=1, le=1440, description="trailing window that is evaluated (minutes)")
+    for_minutes: int = Field(0, ge=0, le=1440, description="how long the condition must last before anyone is told (minutes)")
+    min_traces: int = Field(20, ge=0, description="a window with fewer traces is no data")
+    no_data: Literal["ok", "keep", "alert"] = Field(
+        "keep", description="what a window without data means: not breached, as before, or breached"
+    )
+    service: str = Field("", description="service.name; empty: all services together")
+    environment: str = Field("", description="deployment environment; empty: all")
+    route: str = Field("", description="model route; empty: all")
+    cohort: str = Field("", description="cohort; empty: all")
+    evaluator: str = Field("", description="evaluator, for eval_fail_rate and eval_score; empty: all")
+    group_by: tuple[Literal["route", "cohort", "model", "prompt_version", "evaluator"], ...] = Field(
+        (), description="one alert for each value of these"
+    )
+    severity: Literal["critical", "warning", "info"] = Field("warning", description="label of the alert")
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> Self:
+        if (self.above is None) == (self.below is None):
+            raise ValueError(f"threshold {self.name!r} needs either above or below")
+        return self
+
+
+class WebhookConfig(BaseModel):
+    """An endpoint that takes the JSON of docs/alerting.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: SecretStr = Field(description="http or https URL; treated as a secret, many carry a token")
+    secret: SecretStr | None = Field(None, description="key of the HMAC-SHA256 signature; unset: not signed")
+
+    @field_validator("url")
+    @classmethod
+    def _is_http(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("http://", "https://")):
+            raise ValueError("webhook url must start with http:// or https://")
+        return value
+
+
+class DeliveryConfig(BaseModel):
+    """Retries of a message that did not go out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    timeout_seconds: float = Field(10.0, gt=0, le=120, description="longest wait for one channel's answer (seconds)")
+    backoff_seconds: float = Field(
+        5.0, gt=0, description="wait after the first failure; doubles each time, with jitter (seconds)"
+    )
+    backoff_max_seconds: float = Field(600.0, gt=0, description="longest wait between two attempts (seconds)")
+    deadline_hours: float = Field(24.0, gt=0, description="given up, visibly, after this long (hours)")
+    claim_seconds: float = Field(
+        120.0, gt=0, description="a message whose sender did not report back within this is sent again (seconds)"
+    )
+
+    @model_validator(mode="after")
+    def _claims_outlive_timeouts(self) -> Self:
+        if self.claim_seconds <= 2 * self.timeout_seconds:
+            raise ValueError("claim_seconds must be more than twice timeout_seconds, or a slow channel is told twice")
+        return self
+
+
+class AlertsConfig(BaseModel):
+    """The alerts room."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    public_url: str = Field("", description="address of the pages as readers of an alert reach it; empty: the API's own address")
+    alertmanager_urls: tuple[str, ...] = Field((), description="Prometheus Alertmanagers, each is told (http://host:9093)")
+    alertmanager_refresh_seconds: float = Field(60.0, gt=0, description="open alerts are posted again this often (seconds)")
+    alertmanager_hold_hours: float = Field(
+        4.0, gt=0, description="an Alertmanager that hears nothing for this long resolves the alert (hours)"
+    )
+    notify_urls: tuple[SecretStr, ...] = Field((), description="Apprise URLs: slack://, pagerduty://, mailto:// and the rest")
+    webhooks: tuple[WebhookConfig, ...] = Field((), description="endpoints for signed JSON")
+    templates_directory: Path | None = Field(None, description="directory whose templates replace ours of the same name")
+    reminder_hours: float = Field(4.0, gt=0, description="an alert nobody acknowledged is told again after this (hours)")
+    update_minutes: float = Field(
+        30.0, ge=0, description="streams that joined an incident are told together after this (minutes)"
+    )
+    delivery: DeliveryConfig = Field(default_factory=DeliveryConfig, description="retries of messages")
+    threshold: tuple[ThresholdConfig, ...] = Field((), description="plain threshold rules")
+    failure_cost_usd: float | None = Field(
+        None, ge=0, description="what one failed trace costs you (US dollars); set: pages weigh the saving against the harm"
+    )
+    method: MethodConfig = Field(default_factory=MethodConfig, description="thresholds of the divergence method")
+
+    @field_validator("alertmanager_urls")
+    @classmethod
+    def _are_http(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"alertmanager url {url!r} must start with http:// or https://")
+        return tuple(url.rstrip("/") for url in value)
+
+    @field_validator("threshold")
+    @classmethod
+    def _names_differ(cls, value: tuple[ThresholdConfig, ...]) -> tuple[ThresholdConfig, ...]:
+        names = [rule.name for rule in value]
+        if repeated := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"threshold names are used twice: {', '.join(repeated)}")
+        return value

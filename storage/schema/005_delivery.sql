@@ -53,7 +53,8 @@ SELECT
     alert_id, subject_kind, subject, comparison_id, kind,
     multiIf(isNotNull(accepted_at), 'accepted', isNotNull(resolved_at), 'resolved', isNull(fired_at), 'pending',
             isNotNull(silenced_until), 'silenced', isNotNull(acknowledged_at), 'acknowledged', 'firing') AS state,
-    streams, opened_at, evidence_at, fired_at, acknowledged_at, acknowledged_by, silenced_until, silenced_by, silence_reason,
+    streams, opened_at, evidence_at, fired_at, acknowledged_at, acknowledged_by, silenced_until,
+    ifNull(silenced_by, '') AS silenced_by, ifNull(silence_reason, '') AS silence_reason,
     accepted_at, resolved_at, closed_by, close_reason, n_notices, last_notified_at, page
 FROM
 (
