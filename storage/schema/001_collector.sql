@@ -144,7 +144,11 @@ WHERE response_id != '';
 CREATE TABLE IF NOT EXISTS evaluation_records
 (
     -- hash of (target scope and id, name, identifier; without identifier also score, label and minute): one row each
-    evaluation_id String,
+    evaluation_id String DEFAULT lower(hex(sipHash128(
+        target_scope, target_trace_id, target_span_id, target_session_id, target_response_id, name, identifier,
+        identifier = '' ? tuple(ifNull(toString(score), ''), toString(label), toStartOfMinute(evaluated_at)) : tuple('', '', toDateTime(0, 'UTC'))
+    ))),
+    -- exactly one target is named: trace and span, trace, session or response
     target_scope LowCardinality(String),
     target_trace_id String,
     target_span_id String,
@@ -167,7 +171,9 @@ CREATE TABLE IF NOT EXISTS evaluation_records
     evaluated_at DateTime64(9, 'UTC'),
     received_at DateTime64(9, 'UTC'),
     written_at DateTime64(9, 'UTC') DEFAULT now64(9),
-    row_version UInt128
+    -- evaluated_at in nanoseconds * 2^32 + 32 bits of the content's hash: the latest verdict wins, never the later arrival
+    row_version UInt128 DEFAULT toUInt128(greatest(toUnixTimestamp64Nano(evaluated_at), 0)) * 4294967296
+        + sipHash64(ifNull(toString(score), ''), label, ifNull(toString(passed), ''), explanation, evaluator_error) % 4294967296
 )
 ENGINE = ReplacingMergeTree(row_version)
 PARTITION BY toDate(received_at)
