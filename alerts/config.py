@@ -97,25 +97,27 @@ class ThresholdConfig(BaseModel):
     name: str = Field(min_length=1, description="name of the rule, unique")
     metric: str = Field(description="metric of /api/v1/metrics, e.g. error_rate, latency, cost_per_trace")
     statistic: Literal["value", "p50", "p95", "p99"] = Field(
-        "value", description="which number of latency and time_to_first_token"
+        default="value", description="which number of latency and time_to_first_token"
     )
-    above: float | None = Field(None, description="breached above this, in the metric's unit (a rate is 0 to 1)")
-    below: float | None = Field(None, description="breached below this, in the metric's unit")
-    window_minutes: int = Field(15, ge=1, le=1440, description="trailing window that is evaluated (minutes)")
-    for_minutes: int = Field(0, ge=0, le=1440, description="how long the condition must last before anyone is told (minutes)")
-    min_traces: int = Field(20, ge=0, description="a window with fewer traces is no data")
+    above: float | None = Field(default=None, description="breached above this, in the metric's unit (a rate is 0 to 1)")
+    below: float | None = Field(default=None, description="breached below this, in the metric's unit")
+    window_minutes: int = Field(default=15, ge=1, le=1440, description="trailing window that is evaluated (minutes)")
+    for_minutes: int = Field(
+        default=0, ge=0, le=1440, description="how long the condition must last before anyone is told (minutes)"
+    )
+    min_traces: int = Field(default=20, ge=0, description="a window with fewer traces is no data")
     no_data: Literal["ok", "keep", "alert"] = Field(
-        "keep", description="what a window without data means: not breached, as before, or breached"
+        default="keep", description="what a window without data means: not breached, as before, or breached"
     )
-    service: str = Field("", description="service.name; empty: all services together")
-    environment: str = Field("", description="deployment environment; empty: all")
-    route: str = Field("", description="model route; empty: all")
-    cohort: str = Field("", description="cohort; empty: all")
-    evaluator: str = Field("", description="evaluator, for eval_fail_rate and eval_score; empty: all")
+    service: str = Field(default="", description="service.name; empty: all services together")
+    environment: str = Field(default="", description="deployment environment; empty: all")
+    route: str = Field(default="", description="model route; empty: all")
+    cohort: str = Field(default="", description="cohort; empty: all")
+    evaluator: str = Field(default="", description="evaluator, for eval_fail_rate and eval_score; empty: all")
     group_by: tuple[Literal["route", "cohort", "model", "prompt_version", "evaluator"], ...] = Field(
-        (), description="one alert for each value of these"
+        default=(), description="one alert for each value of these"
     )
-    severity: Literal["critical", "warning", "info"] = Field("warning", description="label of the alert")
+    severity: Literal["critical", "warning", "info"] = Field(default="warning", description="label of the alert")
 
     @model_validator(mode="after")
     def _one_limit(self) -> Self:
@@ -130,7 +132,7 @@ class WebhookConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: SecretStr = Field(description="http or https URL; treated as a secret, many carry a token")
-    secret: SecretStr | None = Field(None, description="key of the HMAC-SHA256 signature; unset: not signed")
+    secret: SecretStr | None = Field(default=None, description="key of the HMAC-SHA256 signature; unset: not signed")
 
     @field_validator("url")
     @classmethod
@@ -145,14 +147,14 @@ class DeliveryConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    timeout_seconds: float = Field(10.0, gt=0, le=120, description="longest wait for one channel's answer (seconds)")
+    timeout_seconds: float = Field(default=10.0, gt=0, le=120, description="longest wait for one channel's answer (seconds)")
     backoff_seconds: float = Field(
-        5.0, gt=0, description="wait after the first failure; doubles each time, with jitter (seconds)"
+        default=5.0, gt=0, description="wait after the first failure; doubles each time, with jitter (seconds)"
     )
-    backoff_max_seconds: float = Field(600.0, gt=0, description="longest wait between two attempts (seconds)")
-    deadline_hours: float = Field(24.0, gt=0, description="given up, visibly, after this long (hours)")
+    backoff_max_seconds: float = Field(default=600.0, gt=0, description="longest wait between two attempts (seconds)")
+    deadline_hours: float = Field(default=24.0, gt=0, description="given up, visibly, after this long (hours)")
     claim_seconds: float = Field(
-        120.0, gt=0, description="a message whose sender did not report back within this is sent again (seconds)"
+        default=120.0, gt=0, description="a message whose sender did not report back within this is sent again (seconds)"
     )
 
     @model_validator(mode="after")
@@ -167,23 +169,33 @@ class AlertsConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    public_url: str = Field("", description="address of the pages as readers of an alert reach it; empty: the API's own address")
-    alertmanager_urls: tuple[str, ...] = Field((), description="Prometheus Alertmanagers, each is told (http://host:9093)")
-    alertmanager_refresh_seconds: float = Field(60.0, gt=0, description="open alerts are posted again this often (seconds)")
-    alertmanager_hold_hours: float = Field(
-        4.0, gt=0, description="an Alertmanager that hears nothing for this long resolves the alert (hours)"
+    public_url: str = Field(
+        default="", description="address of the pages as readers of an alert reach it; empty: the API's own address"
     )
-    notify_urls: tuple[SecretStr, ...] = Field((), description="Apprise URLs: slack://, pagerduty://, mailto:// and the rest")
-    webhooks: tuple[WebhookConfig, ...] = Field((), description="endpoints for signed JSON")
-    templates_directory: Path | None = Field(None, description="directory whose templates replace ours of the same name")
-    reminder_hours: float = Field(4.0, gt=0, description="an alert nobody acknowledged is told again after this (hours)")
+    alertmanager_urls: tuple[str, ...] = Field(
+        default=(), description="Prometheus Alertmanagers, each is told (http://host:9093)"
+    )
+    alertmanager_refresh_seconds: float = Field(
+        default=60.0, gt=0, description="open alerts are posted again this often (seconds)"
+    )
+    alertmanager_hold_hours: float = Field(
+        default=4.0, gt=0, description="an Alertmanager that hears nothing for this long resolves the alert (hours)"
+    )
+    notify_urls: tuple[SecretStr, ...] = Field(
+        default=(), description="Apprise URLs: slack://, pagerduty://, mailto:// and the rest"
+    )
+    webhooks: tuple[WebhookConfig, ...] = Field(default=(), description="endpoints for signed JSON")
+    templates_directory: Path | None = Field(default=None, description="directory whose templates replace ours of the same name")
+    reminder_hours: float = Field(default=4.0, gt=0, description="an alert nobody acknowledged is told again after this (hours)")
     update_minutes: float = Field(
-        30.0, ge=0, description="streams that joined an incident are told together after this (minutes)"
+        default=30.0, ge=0, description="streams that joined an incident are told together after this (minutes)"
     )
     delivery: DeliveryConfig = Field(default_factory=DeliveryConfig, description="retries of messages")
-    threshold: tuple[ThresholdConfig, ...] = Field((), description="plain threshold rules")
+    threshold: tuple[ThresholdConfig, ...] = Field(default=(), description="plain threshold rules")
     failure_cost_usd: float | None = Field(
-        None, ge=0, description="what one failed trace costs you (US dollars); set: pages weigh the saving against the harm"
+        default=None,
+        ge=0,
+        description="what one failed trace costs you (US dollars); set: pages weigh the saving against the harm",
     )
     method: MethodConfig = Field(default_factory=MethodConfig, description="thresholds of the divergence method")
 
