@@ -133,7 +133,61 @@ ENGINE = ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(started_at)
 ORDER BY (toStartOfHour(started_at), trace_id, mirror_role, metric, evaluator, evaluator_version, sampling_rule);
 
+-- Which minutes the rolling-up job has to look at, in the order their rows were written: facts changed, or only outcomes.
+CREATE TABLE IF NOT EXISTS touched_minutes
+(
+    written_at DateTime64(9, 'UTC'),
+    minute DateTime('UTC'),
+    -- facts, outcomes
+    what LowCardinality(String),
+    n_rows UInt64
+)
+ENGINE = MergeTree
+PARTITION BY toDate(written_at)
+ORDER BY (written_at, minute)
+TTL toDateTime(written_at) + INTERVAL 8 DAY
+SETTINGS ttl_only_drop_parts = 1;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS touched_minutes_of_facts_mv TO touched_minutes AS
+SELECT now64(9) AS written_at, toStartOfMinute(toDateTime(started_at, 'UTC')) AS minute, 'facts' AS what, count() AS n_rows
+FROM trace_facts
+GROUP BY minute;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS touched_minutes_of_outcomes_mv TO touched_minutes AS
+SELECT now64(9) AS written_at, toStartOfMinute(toDateTime(started_at, 'UTC')) AS minute, 'outcomes' AS what, count() AS n_rows
+FROM trace_outcomes
+GROUP BY minute;
+
+-- Where the units of a mirror group are: a partner is found by its group, whenever it ran.
+CREATE TABLE IF NOT EXISTS mirror_units
+(
+    mirror_group String,
+    started_at DateTime64(9, 'UTC'),
+    trace_id String,
+    mirror_role LowCardinality(String),
+    computed_at DateTime64(9, 'UTC'),
+    is_deleted UInt8
+)
+ENGINE = ReplacingMergeTree(computed_at, is_deleted)
+ORDER BY (mirror_group, trace_id, mirror_role, started_at)
+SETTINGS index_granularity = 512;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS mirror_units_mv TO mirror_units AS
+SELECT mirror_group, started_at, trace_id, mirror_role, computed_at, is_deleted
+FROM trace_facts
+WHERE mirror_group != '' AND (mirror_role IN ('primary', 'shadow') OR environment = 'experiment');
+
 -- Sufficient statistics, mergeable by adding. One row per key, metric and bucket; what a metric has no use for is 0 or empty.
+--
+-- metric: eval_fail (one row per evaluator, its version and sampling rule), thumbs_down, correction, escalation, abandonment, refund,
+--   overturn, retry, fallback, timeout, error, cost (USD), latency and ttft (seconds), input_tokens, output_tokens, sampled.
+-- Rows exist where there is something to say. The denominators of what did not happen are in other rows of the same key: feedback is
+--   counted against `error` (every served trace), a missing verdict against `sampled`; see analytics/eligibility.py.
+-- Pairs: `mirrored` = 1 marks units that took part in mirroring (primary or shadow) or ran in the environment `experiment`. They count in
+--   series, and never enter an unpaired comparison. What happened to the pair is in rows of its own with `pair_route` and
+--   `pair_model` set, which hold n11 .. n_incomplete and nothing else. Every pair is stored twice, once from each side: `model_route`,
+--   `model`, the other keys and the bucket are the row's own side, `pair_*` the other's. Read the candidate's rows:
+--   model_route = candidate AND pair_route = baseline, so that n01 counts pairs in which only the candidate failed.
 CREATE TABLE IF NOT EXISTS metric_minutes
 (
     bucket DateTime('UTC'),
@@ -148,34 +202,44 @@ CREATE TABLE IF NOT EXISTS metric_minutes
     cohort LowCardinality(String),
     prompt_version LowCardinality(String),
     aa UInt8,
-    -- the teacher's side of a mirrored pair; '' for unpaired units
+    -- 1: the units were mirrored or ran as an experiment
+    mirrored UInt8,
+    -- the other side of a pair; '' in rows that count units
     pair_route LowCardinality(String),
     pair_model LowCardinality(String),
+    -- units that could fail; of them decided; of them failed. `matured` counts verdicts within the metric's maturity only
     n_eligible_matured UInt64,
     n_scored_matured UInt64,
     n_fail_matured UInt64,
+    n_eligible_all UInt64,
+    n_scored_all UInt64,
+    n_fail_all UInt64,
+    -- eval_fail: of n_eligible, those that carried rollout.evaluation.sampled
+    n_sampled_matured UInt64,
+    n_sampled_all UInt64,
+    -- eval_fail: scores; cost, latency, ttft, tokens: one value per trace; retry, fallback, timeout, error: n = logical calls, sum = calls hit
     n_value_matured UInt64,
     sum_value_matured Float64,
     sum_squares_matured Float64,
-    hist_bins_matured Array(Int16),
-    hist_counts_matured Array(UInt64),
-    hist_sums_matured Array(Float64),
-    hist_squares_matured Array(Float64),
+    n_value_all UInt64,
+    sum_value_all Float64,
+    sum_squares_all Float64,
+    -- bin b counts values in [1.02^b, 1.02^(b+1)), bin -32768 zeros; sums and squares per bin for cost only
+    hist_bins_all Array(Int16),
+    hist_counts_all Array(UInt64),
+    hist_sums_all Array(Float64),
+    hist_squares_all Array(Float64),
+    -- what has a histogram is known with the trace: matured and all are the same
+    hist_bins_matured Array(Int16) ALIAS hist_bins_all,
+    hist_counts_matured Array(UInt64) ALIAS hist_counts_all,
+    hist_sums_matured Array(Float64) ALIAS hist_sums_all,
+    hist_squares_matured Array(Float64) ALIAS hist_squares_all,
+    -- pairs: both failed; own passed and other failed; own failed and other passed; both passed; a verdict missing on a side
     n11_matured UInt64,
     n10_matured UInt64,
     n01_matured UInt64,
     n00_matured UInt64,
     n_incomplete_matured UInt64,
-    n_eligible_all UInt64,
-    n_scored_all UInt64,
-    n_fail_all UInt64,
-    n_value_all UInt64,
-    sum_value_all Float64,
-    sum_squares_all Float64,
-    hist_bins_all Array(Int16),
-    hist_counts_all Array(UInt64),
-    hist_sums_all Array(Float64),
-    hist_squares_all Array(Float64),
     n11_all UInt64,
     n10_all UInt64,
     n01_all UInt64,
@@ -188,7 +252,7 @@ CREATE TABLE IF NOT EXISTS metric_minutes
 )
 ENGINE = ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(bucket)
-ORDER BY (service_name, metric, bucket, environment, evaluator, evaluator_version, sampling_rule, model_route, model, cohort, prompt_version, aa, pair_route, pair_model);
+ORDER BY (service_name, metric, bucket, environment, evaluator, evaluator_version, sampling_rule, model_route, model, cohort, prompt_version, aa, mirrored, pair_route, pair_model);
 
 CREATE TABLE IF NOT EXISTS metric_hours AS metric_minutes;
 
