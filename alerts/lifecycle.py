@@ -12,78 +12,8 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import NewType
 
-AlertId = NewType("AlertId", str)
-
-
-class SubjectKind(StrEnum):
-    """What an incident can be about."""
-
-    ROLLOUT = "rollout"
-    THRESHOLD = "threshold"
-
-
-class EventKind(StrEnum):
-    """What can happen to an incident."""
-
-    OPENED = "opened"
-    FIRED = "fired"
-    JOINED = "joined"
-    NOTIFIED = "notified"
-    ACKNOWLEDGED = "acknowledged"
-    ACCEPTED = "accepted"
-    RESOLVED = "resolved"
-
-
-class AlertState(StrEnum):
-    """Where an incident stands."""
-
-    PENDING = "pending"
-    FIRING = "firing"
-    ACKNOWLEDGED = "acknowledged"
-    SILENCED = "silenced"
-    ACCEPTED = "accepted"
-    RESOLVED = "resolved"
-
-
-class Notice(StrEnum):
-    """Why people are told."""
-
-    NONE = ""
-    FIRING = "firing"
-    UPDATE = "update"
-    REMINDER = "reminder"
-    RESOLVED = "resolved"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A rollout or a threshold rule, by name."""
-
-    kind: SubjectKind
-    name: str
-
-
-@dataclass(frozen=True)
-class AlertEvent:
-    """One row of `alert_events`: `evidence_at` is the evidence's own clock, `recorded_at` the wall's."""
-
-    alert_id: AlertId
-    event_id: str
-    event: EventKind
-    recorded_at: datetime
-    evidence_at: datetime
-    subject: Subject
-    comparison_id: str
-    kind: str
-    streams: tuple[str, ...] = ()
-    notice: Notice = Notice.NONE
-    notice_number: int = 0
-    actor: str = ""
-    reason: str = ""
-    page: str = ""
+from storage.alerts import AlertEvent, AlertId, AlertState, EventKind, Notice, Subject
 
 
 @dataclass(frozen=True)
