@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 
 class SpoolConfig(BaseModel):
@@ -13,7 +15,7 @@ class SpoolConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     durability: Literal["fsync", "write"] = Field(
-        "fsync",
+        default="fsync",
         description="acknowledge after fsync (survives power loss) or after write (survives a crash of this process only)",
     )
     max_bytes: int = Field(default=8 << 30, gt=0, description="size of the spool on disk at which receivers push back, bytes")
@@ -40,8 +42,106 @@ class FlushConfig(BaseModel):
         default=15.0, gt=0, description="longest wait between attempts while the store fails, seconds"
     )
     drain_seconds: float = Field(
-        20.0, ge=0, description="how long a stop waits for the spool to be written; the rest is replayed, seconds"
+        default=20.0, ge=0, description="how long a stop waits for the spool to be written; the rest is replayed, seconds"
     )
+
+
+class TlsConfig(BaseModel):
+    """Certificates of the OTLP doors; without them they speak plain text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    certificate_file: Path | None = Field(default=None, description="PEM certificate chain of the OTLP doors; needs key_file")
+    key_file: Path | None = Field(default=None, description="PEM private key of the certificate")
+    client_ca_file: Path | None = Field(
+        default=None, description="PEM authorities that client certificates must come from; none asked when unset"
+    )
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("tls.certificate_file and tls.key_file go together")
+        if self.client_ca_file is not None and self.certificate_file is None:
+            raise ValueError("tls.client_ca_file needs tls.certificate_file")
+        return self
+
+
+class ReceiverConfig(BaseModel):
+    """The OTLP doors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: str = Field(default="127.0.0.1", description="address the OTLP doors listen on")
+    grpc_port: int = Field(default=4317, ge=0, le=65535, description="port of OTLP/gRPC; 0 takes a free one")
+    http_port: int = Field(default=4318, ge=0, le=65535, description="port of OTLP/HTTP; 0 takes a free one")
+    max_request_bytes: int = Field(default=64 << 20, gt=0, description="largest request, as sent and after decompression, bytes")
+    max_inflight_bytes: int = Field(default=256 << 20, gt=0, description="requests held in memory at once, bytes; more is pushed back")
+    workers: int = Field(default=16, gt=0, description="threads that handle requests, for each door")
+    max_concurrent_streams: int = Field(default=256, gt=0, description="calls open at once on one gRPC connection")
+    keepalive_seconds: float = Field(
+        default=60.0, gt=0, description="silence on a gRPC connection after which the peer is pinged, seconds"
+    )
+    drain_seconds: float = Field(default=10.0, ge=0, description="how long a stop waits for open requests, seconds")
+    cors_origins: tuple[str, ...] = Field(
+        default=(), description="browser origins that may send OTLP/HTTP, such as https://app.example; none by default"
+    )
+    tls: TlsConfig = Field(default_factory=TlsConfig, description="certificates")
+
+
+class MaskRule(BaseModel):
+    """
+    One thing to keep off the disk.
+
+    A rule looks at attributes whose key matches `keys` or belongs to `content`, or at every text when neither is given.
+    With `patterns` or `regexes` only what matches inside the text is replaced, without them the whole value.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: Literal["drop", "hash", "redact", "drop_item"] = Field(
+        default=description="remove, replace by a keyed hash, replace by [redacted]; drop_item leaves the whole span or log record out"
+    )
+    keys: tuple[str, ...] = Field(default=(), description="attribute keys, * and ? as wildcards")
+    content: tuple[Literal["prompts", "completions", "tools", "explanations"], ...] = Field(
+        default=(), description="kinds of content, whichever SDK sent it"
+    )
+    patterns: tuple[Literal["email", "card", "phone"], ...] = Field(default=(), description="well-known patterns inside text")
+    regexes: tuple[str, ...] = Field(default=(), description="your own patterns inside text, Python syntax")
+
+    @field_validator("regexes")
+    @classmethod
+    def _compiles(cls, regexes: tuple[str, ...]) -> tuple[str, ...]:
+        for regex in regexes:
+            try:
+                compiled = re.compile(regex)
+            except re.error as error:
+                raise ValueError(f"{regex!r} is not a regular expression: {error}") from error
+            if compiled.match(""):
+                raise ValueError(f"{regex!r} matches the empty text")
+        return regexes
+
+    @model_validator(mode="after")
+    def _selects(self) -> Self:
+        if not (self.keys or self.content or self.patterns or self.regexes):
+            raise ValueError("a masking rule needs keys, content, patterns or regexes")
+        return self
+
+
+class MaskingConfig(BaseModel):
+    """What never reaches the disk; applied in order, before anything is written."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: tuple[MaskRule, ...] = Field(default=(), description="rules, applied in order; none costs nothing")
+    hash_key: SecretStr = Field(
+        default=SecretStr(""), description="secret of the hash action; equal values hash alike while it stays the same"
+    )
+
+    @model_validator(mode="after")
+    def _keyed(self) -> Self:
+        if any(rule.action == "hash" for rule in self.rules) and not self.hash_key.get_secret_value():
+            raise ValueError("masking rules that hash need masking.hash_key: a hash without a secret can be guessed")
+        return self
 
 
 class CollectorConfig(BaseModel):
