@@ -75,7 +75,9 @@ class ReceiverConfig(BaseModel):
     grpc_port: int = Field(default=4317, ge=0, le=65535, description="port of OTLP/gRPC; 0 takes a free one")
     http_port: int = Field(default=4318, ge=0, le=65535, description="port of OTLP/HTTP; 0 takes a free one")
     max_request_bytes: int = Field(default=64 << 20, gt=0, description="largest request, as sent and after decompression, bytes")
-    max_inflight_bytes: int = Field(default=256 << 20, gt=0, description="requests held in memory at once, bytes; more is pushed back")
+    max_inflight_bytes: int = Field(
+        default=256 << 20, gt=0, description="requests held in memory at once, bytes; more is pushed back"
+    )
     workers: int = Field(default=16, gt=0, description="threads that handle requests, for each door")
     max_concurrent_streams: int = Field(default=256, gt=0, description="calls open at once on one gRPC connection")
     keepalive_seconds: float = Field(
@@ -99,7 +101,7 @@ class MaskRule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     action: Literal["drop", "hash", "redact", "drop_item"] = Field(
-        default=description="remove, replace by a keyed hash, replace by [redacted]; drop_item leaves the whole span or log record out"
+        description="remove, replace by a keyed hash, replace by [redacted]; drop_item leaves the whole span or log record out"
     )
     keys: tuple[str, ...] = Field(default=(), description="attribute keys, * and ? as wildcards")
     content: tuple[Literal["prompts", "completions", "tools", "explanations"], ...] = Field(
