@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from storage.clock import Clock
 from storage.client import Store
+from storage.clock import Clock
 from storage.sql import load
 
 # While data keeps arriving, events up to this much older than the newest may still be on their way.

@@ -20,9 +20,7 @@ def configure(level: str, format: LogFormat) -> None:
         format: `text`, `json`, or `auto` (text on a terminal, JSON otherwise).
     """
     as_text = format == "text" or (format == "auto" and sys.stderr.isatty())
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if as_text else structlog.processors.JSONRenderer()
-    )
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer() if as_text else structlog.processors.JSONRenderer()
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

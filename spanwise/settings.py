@@ -1,4 +1,4 @@
-"""Every setting of the program, in one frozen tree, read from `spanwise.toml` and `SPANWISE_*` variables. Only this reads them."""
+"""Every setting of the program, in one frozen tree, read from `spanwise.toml` and `SPANWISE_*` variables."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the signature is pydantic-settings'
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, env_settings, _TomlSource(settings_cls)
 

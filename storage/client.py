@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import queue
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,6 +85,11 @@ class Store:
         """Open a ClickHouse server by URL (`clickhouse://user:password@host:8123`)."""
         return cls({"dsn": url, "autogenerate_session_id": False}, database, None)
 
+    @property
+    def connection_arguments(self) -> Mapping[str, Any]:
+        """What a connection is opened with (`clickhouse_connect.get_client`), for one that must not be shared."""
+        return dict(self._arguments)
+
     def frame(
         self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None
     ) -> pl.DataFrame:
@@ -110,6 +116,17 @@ class Store:
         arrow = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
         with self._connection() as client:
             client.insert_arrow(table, arrow, settings=dict(settings or {}))
+
+    def export_parquet(self, sql: str, path: Path, parameters: Mapping[str, Any] | None = None) -> None:
+        """Stream a query's result into a Parquet file."""
+        with self._connection() as client, path.open("wb") as file:
+            stream = client.raw_stream(sql, parameters=dict(parameters or {}), fmt="Parquet")
+            shutil.copyfileobj(stream, file, 1 << 20)
+
+    def import_parquet(self, table: str, path: Path) -> None:
+        """Append the rows of a Parquet file to `table`."""
+        with self._connection() as client, path.open("rb") as file:
+            client.raw_insert(table, insert_block=file, fmt="Parquet")
 
     def close(self) -> None:
         while True:

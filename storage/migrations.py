@@ -79,3 +79,9 @@ def migrate(store: Store) -> list[Migration]:
         )
         done.append(migration)
     return done
+
+
+def schema_version(store: Store) -> int:
+    """The number of the newest schema file the database was made with; 0 for none."""
+    version: int = store.frame("SELECT max(number) AS number FROM schema_migrations")["number"].item()
+    return version

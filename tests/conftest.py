@@ -42,9 +42,30 @@ def make_store(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterato
         store.close()
 
 
+@pytest.fixture(scope="session")
+def _migrated(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterator[list[Store]]:
+    """Migrated stores that no test is using."""
+    idle: list[Store] = []
+    yield idle
+    for store in idle:
+        store.close()
+
+
 @pytest.fixture
-def store(make_store: Callable[[], Store]) -> Store:
-    """A migrated store."""
-    fresh = make_store()
-    migrate(fresh)
-    return fresh
+def store(engine_directory: Path, _migrated: list[Store]) -> Iterator[Store]:
+    """
+    A migrated, empty store. It is emptied and used again, because migrating takes a second.
+
+    A test that alters the schema takes `make_store` and migrates its own.
+    """
+    if _migrated:
+        ready = _migrated.pop()
+    else:
+        arguments = {"interface": "chdb", "path": str(engine_directory / "clickhouse")}
+        ready = Store(arguments, f"test_{uuid.uuid4().hex}", owner=None)
+        migrate(ready)
+    yield ready
+    filled = "SELECT DISTINCT table FROM system.parts WHERE database = {d:String} AND active AND table != 'schema_migrations'"
+    for table in ready.frame(filled, {"d": ready.database})["table"].to_list():
+        ready.command(f"TRUNCATE TABLE `{table}`")
+    _migrated.append(ready)

@@ -21,24 +21,16 @@ def front(engine_directory: Path, _engine_owner: object) -> Iterator[Front]:
     server.stop()
 
 
-@pytest.fixture(
-    params=[
-        "embedded",
-        "http",
-        pytest.param("server", marks=pytest.mark.server),
-    ]
-)
+_SERVER_URL = os.environ.get("SPANWISE_TEST_CLICKHOUSE_URL", "")
+
+
+@pytest.fixture(params=["embedded", "http", *([pytest.param("server", marks=pytest.mark.server)] if _SERVER_URL else [])])
 def any_store(request: pytest.FixtureRequest, make_store: Callable[[], Store]) -> Iterator[Store]:
     """An unmigrated store on each back end in turn."""
     if request.param == "embedded":
         yield make_store()
         return
-    if request.param == "http":
-        url = request.getfixturevalue("front").url
-    else:
-        url = os.environ.get("SPANWISE_TEST_CLICKHOUSE_URL", "")
-        if not url:
-            pytest.skip("SPANWISE_TEST_CLICKHOUSE_URL names no server")
+    url = request.getfixturevalue("front").url if request.param == "http" else _SERVER_URL
     remote = Store.server(url, f"test_{uuid.uuid4().hex}")
     yield remote
     remote.command(f"DROP DATABASE IF EXISTS `{remote.database}`")

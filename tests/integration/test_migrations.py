@@ -18,13 +18,17 @@ def test_a_second_run_applies_nothing(make_store: Callable[[], Store]) -> None:
     assert migrate(store) == []
 
 
-def test_a_newer_database_is_refused(store: Store) -> None:
+def test_a_newer_database_is_refused(make_store: Callable[[], Store]) -> None:
+    store = make_store()
+    migrate(store)
     store.command("INSERT INTO schema_migrations (number, name, checksum) VALUES (999, 'future', 'x')")
     with pytest.raises(SchemaMismatchError, match="has schema 999"):
         migrate(store)
 
 
-def test_an_edited_schema_file_is_refused(store: Store) -> None:
+def test_an_edited_schema_file_is_refused(make_store: Callable[[], Store]) -> None:
+    store = make_store()
+    migrate(store)
     store.command("INSERT INTO schema_migrations (number, name, checksum) VALUES (1, '001_collector', 'edited')")
     with pytest.raises(SchemaMismatchError, match="001_collector"):
         migrate(store)

@@ -30,9 +30,12 @@ import lz4.frame
 import zstandard
 
 _TRANSPORT = frozenset(
-    "query database user password session_id session_timeout session_check query_id quota_key compress decompress "
-    "wait_end_of_query client_protocol_version role default_format send_progress_in_http_headers "
-    "http_headers_progress_interval_ms enable_http_compression buffer_size http_zlib_compression_level".split()
+    [
+        *("query", "database", "user", "password", "role", "quota_key", "query_id", "default_format"),
+        *("session_id", "session_timeout", "session_check", "client_protocol_version"),
+        *("compress", "decompress", "enable_http_compression", "http_zlib_compression_level"),
+        *("wait_end_of_query", "buffer_size", "send_progress_in_http_headers", "http_headers_progress_interval_ms"),
+    ]
 )
 _INSERT_DATA = re.compile(rb"^\s*INSERT\s+INTO\s.*?\bFORMAT\s+(\w+)[ \t]*\n?", re.IGNORECASE | re.DOTALL)
 _TRAILING_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b.*)?;?\s*$", re.IGNORECASE | re.DOTALL)

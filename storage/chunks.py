@@ -1,0 +1,70 @@
+"""Tables as chunks, one per partition, that can be fingerprinted and moved as Parquet: what backup, restore and copy share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from storage.client import Store
+from storage.sql import load
+
+# Each database says itself which schema it has and who is active.
+OWN_TO_A_DATABASE = frozenset({"schema_migrations", "leases"})
+
+# Superseded copies are merged within a partition; without the setting FINAL would also look at all other partitions.
+_FINAL = "FINAL WHERE _partition_id = {partition:String} SETTINGS do_not_merge_across_partitions_select_final = 1"
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One partition of one table."""
+
+    table: str
+    partition: str
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.table}.{self.partition}.parquet"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """How many rows a chunk has, and the sum of their hashes: equal for equal sets of rows, whatever their order."""
+
+    n_rows: int
+    checksum: int
+
+
+NOTHING = Fingerprint(0, 0)
+
+
+def data_tables(store: Store) -> list[str]:
+    """Tables whose rows must be carried along, by name. What materialized views feed fills itself, on restore as in life."""
+    names = store.frame(load("data_tables"), {"database": store.database})["name"].to_list()
+    return [name for name in names if name not in OWN_TO_A_DATABASE]
+
+
+def chunks(store: Store) -> Iterator[Chunk]:
+    """Every chunk of every table, by table and partition."""
+    for table in data_tables(store):
+        found = store.frame(load("chunks"), {"database": store.database, "table": table})
+        yield from (Chunk(table, partition) for partition in found["partition_id"].to_list())
+
+
+def fingerprint(store: Store, chunk: Chunk) -> Fingerprint:
+    """Of the chunk's rows as they stand, superseded copies left out."""
+    sql = f"SELECT count() AS n_rows, sum(sipHash64(toString(tuple(*)))) AS checksum FROM `{chunk.table}` {_FINAL}"
+    row = store.frame(sql, {"partition": chunk.partition}).row(0, named=True)
+    return Fingerprint(row["n_rows"], row["checksum"])
+
+
+def export(store: Store, chunk: Chunk, path: Path) -> None:
+    """Write the chunk's rows to a Parquet file."""
+    store.export_parquet(f"SELECT * FROM `{chunk.table}` {_FINAL}", path, {"partition": chunk.partition})
+
+
+def replace(store: Store, chunk: Chunk, path: Path) -> None:
+    """Make the chunk hold exactly the rows of a Parquet file. Safe to repeat."""
+    store.command(f"ALTER TABLE `{chunk.table}` DROP PARTITION ID '{chunk.partition}'")
+    store.import_parquet(chunk.table, path)

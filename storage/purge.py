@@ -1,0 +1,82 @@
+"""Erasure requests: every row of a trace or of a user is deleted, and the proof says what was found and what is left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from storage.client import Store
+from storage.errors import PermanentError
+
+
+class PurgeError(PermanentError):
+    """Rows are still there after the deletion."""
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Proof for one table: rows found before, rows found after."""
+
+    table: str
+    n_before: int
+    n_after: int
+
+
+# Tables that name a trace, by the column that does. What only counts traces (rollups, streams, verdicts) names nobody.
+_BY_TRACE = {
+    "span_records": "trace_id",
+    "span_facts": "trace_id",
+    "trace_facts": "trace_id",
+    "trace_outcomes": "trace_id",
+    "trace_times": "trace_id",
+    "touched_traces": "trace_id",
+    "response_spans": "trace_id",
+    "evaluation_targets": "trace_id",
+    "evaluation_records": "target_trace_id",
+    "touched_evaluations": "target_trace_id",
+    "poisonous_traces": "trace_id",
+}
+# Evaluations that name a session or a response instead of a trace, found through what they were resolved to.
+_EVALUATIONS = {"evaluation_records": "evaluation_id", "touched_evaluations": "evaluation_id"}
+
+
+def traces_of_user(store: Store, user_id: str) -> list[str]:
+    """Ids of the traces any span of which names the user, or that inherited the name."""
+    sql = """
+    SELECT DISTINCT trace_id FROM
+    (
+        SELECT trace_id FROM span_records WHERE user_id = {user:String}
+        UNION ALL SELECT trace_id FROM span_facts WHERE user_id = {user:String}
+        UNION ALL SELECT trace_id FROM trace_facts WHERE user_id = {user:String}
+    ) ORDER BY trace_id
+    """
+    ids: list[str] = store.frame(sql, {"user": user_id})["trace_id"].to_list()
+    return ids
+
+
+def purge_traces(store: Store, trace_ids: list[str]) -> list[Erased]:
+    """
+    Delete every row of the given traces, now, from disk.
+
+    Call it with the spool flushed: what has not been written yet cannot be deleted.
+
+    Raises:
+        PurgeError: some row survived; running it again is safe.
+    """
+    found = "SELECT evaluation_id FROM evaluation_targets WHERE trace_id IN {ids:Array(String)}"
+    evaluations = store.frame(found, {"ids": trace_ids})["evaluation_id"].to_list()
+    proof = [
+        *(_erase(store, table, column, evaluations) for table, column in _EVALUATIONS.items()),
+        *(_erase(store, table, column, trace_ids) for table, column in _BY_TRACE.items()),
+    ]
+    if left := [entry for entry in proof if entry.n_after]:
+        raise PurgeError(f"{left[0].n_after} rows left in {left[0].table}; run the command again")
+    return proof
+
+
+def _erase(store: Store, table: str, column: str, ids: list[str]) -> Erased:
+    counting = f"SELECT count() AS n FROM `{table}` WHERE `{column}` IN {{ids:Array(String)}}"
+    n_before = store.frame(counting, {"ids": ids})["n"].item()
+    if n_before:
+        deleting = f"ALTER TABLE `{table}` DELETE WHERE `{column}` IN {{ids:Array(String)}}"
+        store.command(deleting, {"ids": ids}, settings={"mutations_sync": 2})
+    return Erased(table, n_before, store.frame(counting, {"ids": ids})["n"].item())

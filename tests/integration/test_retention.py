@@ -1,0 +1,79 @@
+"""Old rows leave the disk, content leaves earlier, and an erasure request leaves nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from storage.client import Store
+from storage.config import RetentionConfig
+from storage.migrations import migrate
+from storage.purge import purge_traces, traces_of_user
+from storage.retention import apply, enforce, strip_content
+from tests.support.rows import insert_spans
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def aged(any_store: Store) -> Store:
+    """Spans received 20, 21 and 22 days ago."""
+    migrate(any_store)
+    insert_spans(any_store, 300, 60, age_days=20)
+    return any_store
+
+
+def bytes_on_disk(store: Store, table: str) -> int:
+    sql = "SELECT sum(bytes_on_disk) AS n FROM system.parts WHERE active AND database = {d:String} AND table = {t:String}"
+    found: int = store.frame(sql, {"d": store.database, "t": table})["n"].item()
+    return found
+
+
+def test_expired_spans_free_their_disk(aged: Store) -> None:
+    before = bytes_on_disk(aged, "span_records")
+    assert "span_records" in apply(aged, RetentionConfig(spans_days=21))
+    enforce(aged)
+    kept = aged.frame("SELECT count() AS n FROM span_records")["n"].item()
+    assert kept == 100
+    assert 0 < bytes_on_disk(aged, "span_records") < before
+    assert aged.frame("SELECT count() AS n FROM trace_times")["n"].item() < 180
+
+
+def test_nothing_changes_when_the_setting_did_not(aged: Store) -> None:
+    apply(aged, RetentionConfig())
+    assert apply(aged, RetentionConfig()) == []
+    assert "span_records" in apply(aged, RetentionConfig(spans_days=0))
+    assert (
+        "TTL"
+        not in aged.frame(
+            "SELECT engine_full AS e FROM system.tables WHERE name = 'span_records' AND database = {d:String}",
+            {"d": aged.database},
+        )["e"].item()
+    )
+
+
+def test_content_goes_and_the_rest_of_the_span_stays(aged: Store) -> None:
+    assert strip_content(aged, RetentionConfig(content_days=7)) == 3
+    row = aged.frame("SELECT DISTINCT attributes, attribute_types, events.attributes AS e FROM span_records").rows()
+    assert row == [({"gen_ai.request.model": "m"}, [1], [{"exception.type": "Timeout"}])]
+    assert strip_content(aged, RetentionConfig(content_days=7)) == 0
+
+
+def test_content_younger_than_its_time_stays(aged: Store) -> None:
+    assert strip_content(aged, RetentionConfig(content_days=25)) == 0
+    assert strip_content(aged, RetentionConfig(content_days=0)) == 0
+
+
+def test_a_purged_user_leaves_no_row(aged: Store) -> None:
+    ids = traces_of_user(aged, "user-3")
+    assert len(ids) == 6
+    aged.command("INSERT INTO evaluation_records (evaluation_id, target_session_id, name) VALUES ('e1', 's', 'judge')")
+    aged.command(
+        "INSERT INTO evaluation_targets (evaluation_id, trace_id, computed_at) VALUES ('e1', {t:String}, now64(9))", {"t": ids[0]}
+    )
+    proof = {entry.table: entry for entry in purge_traces(aged, ids)}
+    assert proof["span_records"].n_before == 30
+    assert proof["evaluation_targets"].n_before == 1
+    assert all(entry.n_after == 0 for entry in proof.values())
+    assert aged.frame("SELECT count() AS n FROM span_records WHERE user_id = 'user-3'")["n"].item() == 0
+    assert aged.frame("SELECT count() AS n FROM evaluation_records")["n"].item() == 0
+    assert aged.frame("SELECT count() AS n FROM span_records")["n"].item() == 270
