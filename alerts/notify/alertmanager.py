@@ -1,0 +1,89 @@
+"""
+Prometheus Alertmanager, API v2: one alert per stream, labelled so that `group_by: [rollout, incident]` makes one page of them.
+
+An Alertmanager forgets alerts that nobody repeats, and on a restart it forgets them all. So open ones are posted again and again
+(`refresh`), each time with an end further ahead; it recognises them by their labels, which never change within an incident.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+
+from alerts.notify.channel import post
+from alerts.page import Message, StreamLine
+from alerts.templates import Templates
+from storage.alerts import Notice, SubjectKind
+from storage.clock import Clock
+
+
+class AlertmanagerChannel:
+    """One Alertmanager, by its base URL."""
+
+    def __init__(self, url: str, hold: timedelta, templates: Templates, clock: Clock, timeout_seconds: float) -> None:
+        self._url = f"{url}/api/v2/alerts"
+        self._hold = hold
+        self._templates = templates
+        self._clock = clock
+        self._client = httpx.Client(timeout=timeout_seconds)
+        self.name = f"alertmanager {httpx.URL(url).netloc.decode()}"
+
+    def send(self, message: Message) -> None:
+        self.refresh([message])
+
+    def refresh(self, messages: Iterable[Message]) -> None:
+        """Post the newest message of every open incident."""
+        now = self._clock.now()
+        alerts = [alert for message in messages for alert in self._alerts(message, now)]
+        if alerts:
+            post(self._client, self._url, json.dumps(alerts).encode(), {"User-Agent": "spanwise"})
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _alerts(self, message: Message, now: datetime) -> list[dict[str, Any]]:
+        rendered = self._templates.render(message)
+        ends_at = now if message.notice is Notice.RESOLVED else now + self._hold
+        starts_at = min(message.content.evidence_at, message.recorded_at, ends_at)
+        return [
+            {
+                "labels": labels(message, stream),
+                "annotations": {
+                    "summary": rendered.subject,
+                    "description": rendered.text,
+                    "how_much": stream.how_much,
+                    "dashboard": message.url,
+                    "trade": message.content.trade,
+                },
+                "startsAt": starts_at.isoformat(),
+                "endsAt": ends_at.isoformat(),
+                "generatorURL": message.url,
+            }
+            for stream in message.content.streams
+        ]
+
+
+def labels(message: Message, stream: StreamLine) -> dict[str, str]:
+    """What an alert is recognised, grouped and routed by; empty ones are left out, as Alertmanager would."""
+    content = message.content
+    about = "rollout" if content.subject_kind is SubjectKind.ROLLOUT else "threshold"
+    named = {
+        "alertname": "SpanwiseRollout" if content.subject_kind is SubjectKind.ROLLOUT else "SpanwiseThreshold",
+        about: content.subject,
+        "incident": message.alert_id,
+        "severity": content.severity,
+        "kind": content.kind,
+        "service": content.service,
+        "environment": content.environment,
+        "baseline": content.baseline,
+        "candidate": content.candidate,
+        "stream": stream.stream_id,
+        "metric": stream.metric,
+        "evaluator": stream.evaluator,
+        "cohort": stream.cohort,
+    }
+    return {name: value for name, value in named.items() if value}
