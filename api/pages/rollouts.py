@@ -1,0 +1,119 @@
+"""`/`: every rollout with its verdict, at a glance; on a fresh install, how to send the first span."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from pydantic import TypeAdapter
+
+from alerts.verdict import GLOBAL, PAGING_KINDS, StreamFinding, StreamState, Verdict
+from api import format as formats
+from api.dependencies import Reader, ServicesDep
+from api.pages.rendering import render, segment
+from api.pages.words import OUTCOMES, Badge, cohort_name, metric_name, verdict_badge
+from api.services import Document
+
+router = APIRouter(include_in_schema=False)
+
+VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
+
+
+@dataclass(frozen=True)
+class RolloutLine:
+    """One rollout as the list shows it; texts are ready to print."""
+
+    name: str
+    href: str
+    service: str
+    baseline: str
+    candidate: str
+    is_discovered: bool
+    badge: Badge
+    headline: str
+    cost_range: str
+    cost_point: str
+    worst_name: str
+    worst_range: str
+    gate: Badge
+    n_traces: int
+    as_of: datetime | None
+
+
+@dataclass(frozen=True)
+class RolloutsView:
+    """The list, most urgent first; `otlp_http` and `otlp_grpc`: where spans go, for the empty state."""
+
+    lines: tuple[RolloutLine, ...]
+    otlp_http: str
+
+
+@router.get("/")
+def rollouts_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLResponse:
+    """Every rollout, most urgent first."""
+    documents = services.alerts.rollouts()
+    lines = tuple(rollout_line(document, services.alerts.verdict(document["name"])) for document in documents)
+    host = request.url.hostname or "127.0.0.1"
+    view = RolloutsView(tuple(sorted(lines, key=_urgency)), f"http://{host}:4318")
+    return render(request, "rollouts.html", view, active="/", live=True)
+
+
+def rollout_line(rollout: Document, verdict: Document) -> RolloutLine:
+    """One line, from the documents that `/api/v1/rollouts` and `…/verdict` give."""
+    found = VERDICT.validate_python(verdict) if verdict.get("comparison_id") else None
+    overall = found.cost.overall if found and found.cost else None
+    worst = worst_stream(found.streams) if found else None
+    return RolloutLine(
+        name=rollout["name"],
+        href=f"/rollouts/{segment(rollout['name'])}",
+        service=rollout["service"],
+        baseline=rollout["baseline"],
+        candidate=rollout["candidate"],
+        is_discovered=bool(rollout.get("discovered")),
+        badge=verdict_badge(str(verdict["kind"])),
+        headline=_headline(found),
+        cost_range=formats.ratio_range(overall.interval.low, overall.interval.high)
+        if overall and overall.interval
+        else "collecting",
+        cost_point=formats.ratio(overall.ratio) if overall else formats.UNKNOWN,
+        worst_name=f"{cohort_name(worst.cohort)}, {metric_name(worst.metric, worst.evaluator)}" if worst else "",
+        worst_range=stream_range(worst) if worst else "",
+        gate=OUTCOMES[found.gate] if found else Badge("Not yet", "note", "wait"),
+        n_traces=found.n_baseline + found.n_candidate if found else 0,
+        as_of=found.as_of if found else None,
+    )
+
+
+def worst_stream(streams: Sequence[StreamFinding]) -> StreamFinding | None:
+    """The stream that pages with the strongest evidence; without a page, the cohort with the largest difference."""
+    paged = [stream for stream in streams if stream.state == StreamState.PAGED]
+    if paged:
+        return max(paged, key=lambda stream: (stream.cohort != GLOBAL, stream.log_evidence - stream.log_threshold))
+    known = [stream for stream in streams if stream.interval is not None and stream.difference is not None]
+    return max(known, key=lambda stream: stream.difference or 0.0, default=None)
+
+
+def stream_range(stream: StreamFinding) -> str:
+    """A stream's difference in one phrase, the proved or the range before the estimate."""
+    if stream.state == StreamState.PAGED and stream.proven_difference is not None:
+        return f"at least {formats.points(stream.proven_difference)} (proved)"
+    if stream.interval:
+        return formats.points_range(stream.interval.low, stream.interval.high)
+    return "collecting"
+
+
+def _headline(verdict: Verdict | None) -> str:
+    if verdict is None:
+        return "Waiting for the first candidate trace."
+    if verdict.pages:
+        return verdict.pages[0].headline
+    return verdict.reasons[0] if verdict.reasons else ""
+
+
+def _urgency(line: RolloutLine) -> tuple[Any, ...]:
+    order = {verdict_badge(kind).text: position for position, kind in enumerate(PAGING_KINDS)}
+    return (order.get(line.badge.text, len(order)), line.is_discovered, line.name)
