@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from storage.chunks import NOTHING, Chunk, Fingerprint, chunks, data_tables, export, fingerprint, replace
 from storage.client import Store
@@ -106,7 +107,7 @@ def copy(source: Store, target: Store, scratch: Path, progress: Progress) -> Mov
     return Moved(len(todo), n_rows, n_skipped)
 
 
-def _manifest(directory: Path, schema: int) -> list[dict[str, str | int]]:
+def _manifest(directory: Path, schema: int) -> list[dict[str, Any]]:
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -116,7 +117,7 @@ def _manifest(directory: Path, schema: int) -> list[dict[str, str | int]]:
             f"the backup has schema {manifest['schema']}, this release {schema}; "
             "restore with the release that made it, then upgrade"
         )
-    entries: list[dict[str, str | int]] = manifest["chunks"]
+    entries: list[dict[str, Any]] = manifest["chunks"]
     return entries
 
 
