@@ -1,0 +1,3 @@
+SELECT run_id, kind, started_at, finished_at, state, watermark, rows_read, rows_written, seconds, watermark_lag_seconds, progress, detail, error
+FROM job_runs FINAL
+WHERE run_id = {run_id:String}
