@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from storage.client import Store
+from storage.client import DirectoryOwner, Store
+from storage.migrations import migrate
 from storage.query_policy import QueryRefusedError
-from storage.sandbox import QueryLimitError, QueryLimits, Sandbox, SandboxBusyError
+from storage.sandbox import QueryLimitError, QueryLimits, Sandbox, SandboxBusyError, _open
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def store(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterator[Store]:
+    """One database for the whole module: nothing here may change it."""
+    store = Store({"interface": "chdb", "path": str(engine_directory / "clickhouse")}, f"test_{uuid.uuid4().hex}", owner=None)
+    migrate(store)
+    yield store
+    store.command(f"DROP DATABASE `{store.database}`")
+    store.close()
+
 
 LIMITS = QueryLimits(seconds=10, memory_bytes=256 * 2**20, read_rows=10**9, result_rows=10**7, result_bytes=2**32)
 
@@ -22,9 +34,11 @@ ALLOWED = [
     "SELECT 1",
     "select 1; -- with a comment",
     "SELECT count() FROM spans",
-    "SELECT service_name, countIf(errored), quantile(0.99)(duration_ns), sumOrNull(cost_usd) FROM trace_facts GROUP BY 1 ORDER BY 2",
-    "WITH slow AS (SELECT * FROM trace_facts WHERE duration_ns > 5) SELECT count() FROM slow WHERE trace_id IN (SELECT trace_id FROM slow)",
-    "SELECT trace_id IN trace_outcomes FROM trace_facts",
+    "SELECT service_name, countIf(errored), quantile(0.99)(duration_ns), sumOrNull(cost_usd) FROM trace_facts "
+    "GROUP BY 1 ORDER BY 2",
+    "WITH slow AS (SELECT * FROM trace_facts WHERE duration_ns > 5) "
+    "SELECT count() FROM slow WHERE trace_id IN (SELECT trace_id FROM slow)",
+    "SELECT 1 FROM (SELECT '' AS price_id) WHERE (price_id, '') IN (SELECT price_id, model FROM prices)",
     "SELECT number, CASE WHEN number > 3 THEN 'a' ELSE 'b' END, CASE number WHEN 1 THEN 2 END FROM numbers(5)",
     "SELECT sum(number) OVER (ORDER BY number ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM numbers(5)",
     "SELECT toStartOfHour(started_at) AS hour, count() FROM trace_facts WHERE started_at > now() - INTERVAL 1 DAY GROUP BY hour "
@@ -164,7 +178,9 @@ ATTACKS = [
 ]
 
 
-def rows(store: Store, query: str, parameters: Mapping[str, Any] | None = None, limits: QueryLimits = LIMITS) -> list[dict[str, Any]]:
+def rows(
+    store: Store, query: str, parameters: Mapping[str, Any] | None = None, limits: QueryLimits = LIMITS
+) -> list[dict[str, Any]]:
     with Sandbox(store, 1).run(query, parameters or {}, limits) as answer:
         return pa.Table.from_batches(list(answer.batches), answer.schema).to_pylist()
 
@@ -178,34 +194,42 @@ def test_reading_works(store: Store, query: str) -> None:
 def test_everything_else_is_refused_and_says_why(store: Store, query: str, tmp_path: Path) -> None:
     target = tmp_path / "out.txt"
     with pytest.raises(QueryRefusedError, match=r"\w"):
-        rows(store, query.replace("FILE", str(target)) if "OUTFILE" in query else query, {"table": "api_keys"} if "{table" in query else {})
+        rows(
+            store,
+            query.replace("FILE", str(target)) if "OUTFILE" in query else query,
+            {"table": "api_keys"} if "{table" in query else {},
+        )
     assert not target.exists()
-    assert store.frame("SELECT count() AS n FROM system.tables WHERE database = {db:String} AND name = 'prices'", {"db": store.database})[
-        "n"
-    ].to_list() == [1]
+    assert store.frame(
+        "SELECT count() AS n FROM system.tables WHERE database = {db:String} AND name = 'prices'", {"db": store.database}
+    )["n"].to_list() == [1]
 
 
 @pytest.mark.parametrize(
     "statement",
-    ["SET readonly = 0", "SET max_memory_usage = 0", "INSERT INTO prices (price_id) VALUES ('x')", "DROP TABLE prices", "CREATE TABLE t (a Int8) ENGINE = Memory"],
+    [
+        "SET readonly = 0",
+        "SET max_memory_usage = 0",
+        "INSERT INTO prices (price_id) VALUES ('x')",
+        "DROP TABLE prices",
+        "CREATE TABLE t (a Int8) ENGINE = Memory",
+    ],
 )
 def test_the_engine_itself_refuses_when_the_check_is_passed_by(store: Store, statement: str) -> None:
     """Second line of defence: what the policy would let through by mistake meets a connection that cannot write."""
-    from storage.sandbox import _open
-
     engine = _open(store, LIMITS)
     try:
         with pytest.raises(Exception, match="READONLY"):
-            list(engine.stream(statement, {})[1])
+            engine.whole(statement, {})
     finally:
         engine.close()
 
 
 def test_parameters_are_bound_never_formatted(store: Store) -> None:
-    query = "SELECT {s:String} AS s, {n:Int64} AS n, {f:Float64} AS f, {a:Array(String)} AS a, {m:Map(String, Int8)} AS m, {z:Nullable(String)} AS z"
+    query = "SELECT {s:String} AS s, {n:Int64} AS n, {f:Float64} AS f, {a:Array(String)} AS a, {z:Nullable(String)} AS z"
     hostile = "x'; DROP TABLE prices; --\n\t\\ 'é'"
-    given = {"s": hostile, "n": -5, "f": 0.5, "a": [hostile, ""], "m": {"k": 1}, "z": None}
-    assert rows(store, query, given) == [{**given, "m": [("k", 1)]}]
+    given = {"s": hostile, "n": -5, "f": 0.5, "a": [hostile, ""], "z": None}
+    assert rows(store, query, given) == [given]
 
 
 def test_a_parameter_too_many_or_too_few_is_named(store: Store) -> None:
@@ -239,7 +263,10 @@ def test_a_failed_query_leaves_nothing_for_the_next(store: Store) -> None:
     sandbox = Sandbox(store, 1)
     small = QueryLimits(seconds=0.2, memory_bytes=2**26, read_rows=10**12, result_rows=1000, result_bytes=2**30)
     for _ in range(3):
-        with pytest.raises(QueryLimitError), sandbox.run("SELECT count() FROM numbers(100000000000) WHERE rand() = 1", {}, small) as answer:
+        with (
+            pytest.raises(QueryLimitError),
+            sandbox.run("SELECT count() FROM numbers(100000000000) WHERE rand() = 1", {}, small) as answer,
+        ):
             list(answer.batches)
         with sandbox.run("SELECT 1 AS one", {}, small) as answer:
             assert pa.Table.from_batches(answer.batches).to_pylist() == [{"one": 1}]
@@ -266,11 +293,3 @@ def test_resent_rows_count_once(store: Store) -> None:
     for author in ("first", "second"):
         store.command("INSERT INTO prices (price_id, model, author) VALUES ('p', 'm', {a:String})", {"a": author})
     assert rows(store, "SELECT author FROM prices") == [{"author": "second"}]
-
-
-def test_time_is_not_asserted_but_the_engine_stops_in_time(store: Store) -> None:
-    """The limit is on the engine's side: the caller gets its answer although it pulls nothing."""
-    started = time.monotonic()
-    with pytest.raises(QueryLimitError):
-        rows(store, "SELECT count() FROM numbers(1000000000000) WHERE rand() = 1", limits=QueryLimits(0.5, 2**26, 10**15, 10, 2**20))
-    assert time.monotonic() - started < 60

@@ -1,0 +1,284 @@
+"""
+Runs a stranger's query: checked on the engine's own syntax tree, on a connection that can only read, within limits.
+
+Results are streamed: memory does not grow with them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import chdb
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.binding import format_bind_value
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from storage.client import Store
+from storage.errors import PermanentError, RetryableError, StoreRefusedError, StoreUnavailableError
+from storage.query_policy import QueryPolicy, QueryRefusedError, allowed_functions
+
+_FUNCTIONS = "SELECT name, alias_to, categories AS category, toString(origin) AS origin, is_aggregate FROM system.functions"
+_COMBINATORS = "SELECT name FROM system.aggregate_function_combinators ORDER BY length(name) DESC, name"
+_TABLES = "SELECT name FROM system.tables WHERE database = {database:String}"
+_PARSE = "SELECT parseQueryToJSON({query:String}) AS tree, formatQuery({query:String}) AS text"
+
+_TOO_MUCH_MEMORY = (241,)
+_TOO_SLOW = (159, 160, 209)
+_TOO_MANY_ROWS = (158, 307, 396)
+
+
+@dataclass(frozen=True)
+class QueryLimits:
+    """What one query may use, all enforced by the engine."""
+
+    seconds: float
+    memory_bytes: int
+    read_rows: int
+    result_rows: int
+    result_bytes: int
+
+    def settings(self) -> dict[str, str]:
+        """Engine settings. `readonly` comes last: after it nothing can be set, by us or by the query."""
+        return {
+            "max_execution_time": str(self.seconds),
+            "timeout_overflow_mode": "throw",
+            "max_memory_usage": str(self.memory_bytes),
+            "max_rows_to_read": str(self.read_rows),
+            "read_overflow_mode": "throw",
+            "max_result_rows": str(self.result_rows),
+            "max_result_bytes": str(self.result_bytes),
+            "result_overflow_mode": "throw",
+            "max_subquery_depth": "50",
+            "max_ast_elements": "10000",
+            "max_query_size": "262144",
+            "final": "1",
+            "allow_introspection_functions": "0",
+            "output_format_arrow_string_as_string": "1",
+            "readonly": "1",
+        }
+
+
+class QueryLimitError(PermanentError):
+    """The query went over a limit. `limit` is `rows`, `memory`, `seconds` or `bytes`."""
+
+    def __init__(self, limit: str, message: str) -> None:
+        self.limit = limit
+        super().__init__(message)
+
+
+class SandboxBusyError(RetryableError):
+    """As many queries run as may run at once."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of an answer; `type` is ClickHouse's name of it."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A running query: its columns, and its rows as they come. Iterate `batches` once."""
+
+    columns: tuple[Column, ...]
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
+class Sandbox:
+    """Read-only queries over a store, a few at a time. Thread-safe."""
+
+    def __init__(self, store: Store, concurrent: int) -> None:
+        self._store = store
+        self._slots = threading.BoundedSemaphore(concurrent)
+        self._lock = threading.Lock()
+        self._functions: frozenset[str] | None = None
+        self._combinators: tuple[str, ...] = ()
+
+    def check(self, query: str) -> tuple[str, frozenset[str]]:
+        """
+        Parse a query without running it.
+
+        Returns:
+            Its canonical text (what `run` sends), and the names of its parameters.
+
+        Raises:
+            QueryRefusedError: it is no query, or asks for what a reader may not have.
+        """
+        try:
+            row = self._store.frame(_PARSE, {"query": query}).row(0, named=True)
+        except StoreRefusedError as error:
+            raise QueryRefusedError(_first_line(str(error))) from error
+        tree = json.loads(row["tree"])
+        self._policy().check(tree)
+        return str(row["text"]), frozenset(_parameters(tree))
+
+    @contextmanager
+    def run(self, query: str, parameters: Mapping[str, Any], limits: QueryLimits) -> Generator[Answer, None, None]:
+        """
+        Run a query. The answer's rows are pulled inside the `with` block.
+
+        Raises, also while rows are pulled:
+            QueryRefusedError: not allowed, or wrong.
+            QueryLimitError: over a limit; what was pulled so far must be thrown away.
+            SandboxBusyError: try again later.
+            StoreUnavailableError: the store cannot answer now.
+        """
+        text, wanted = self.check(query)
+        _check_parameters(wanted, parameters)
+        if not self._slots.acquire(blocking=False):
+            raise SandboxBusyError("as many SQL queries are running as may run at once")
+        try:
+            with _translated():
+                engine = _open(self._store, limits)
+            with closing(engine):
+                with _translated():
+                    described = engine.whole(f"DESCRIBE TABLE ({text}\n)", parameters).to_pylist()
+                    schema, batches = engine.stream(text, parameters)
+                columns = tuple(Column(row["name"], row["type"]) for row in described)
+                yield Answer(columns, schema, _guarded(batches))
+        finally:
+            self._slots.release()
+
+    def _policy(self) -> QueryPolicy:
+        with self._lock:
+            if self._functions is None:
+                self._functions = allowed_functions(self._store.frame(_FUNCTIONS).iter_rows(named=True))
+                self._combinators = tuple(self._store.frame(_COMBINATORS)["name"])
+        tables = frozenset(self._store.frame(_TABLES, {"database": self._store.database})["name"])
+        return QueryPolicy(self._store.database, tables, self._functions, self._combinators)
+
+
+class _EmbeddedEngine:
+    """
+    A connection of its own to the engine in this process.
+
+    Limits and `readonly` are set on the connection before the query is sent, so the engine itself refuses writes and
+    changed settings. It serves one query and is closed: after a query that failed half-way the engine hands that query's
+    leftovers to the next one on the same connection (seen with chDB 4.4).
+    """
+
+    def __init__(self, path: str, database: str, limits: QueryLimits) -> None:
+        self._connection = chdb.connect(path)  # type: ignore[no-untyped-call]
+        self._open: list[Generator[pa.RecordBatchReader, None, None]] = []
+        self._connection.query(f"USE `{database}`")
+        for name, value in limits.settings().items():
+            self._connection.query(f"SET {name} = '{value}'")
+
+    def whole(self, query: str, parameters: Mapping[str, Any]) -> pa.Table:
+        result = self._connection.query(query, "ArrowStream", params=_bound(parameters))
+        return pa.ipc.open_stream(result.bytes()).read_all()
+
+    def stream(self, query: str, parameters: Mapping[str, Any]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        chunks = self._chunks(query, parameters)
+        self._open.append(chunks)
+        first = next(chunks, None)
+        if first is None:
+            # without rows the engine sends nothing, not even the names of the columns
+            return self.whole(f"SELECT * FROM ({query}) LIMIT 0", parameters).schema, iter(())
+        return first.schema, itertools.chain.from_iterable(itertools.chain((first,), chunks))
+
+    def _chunks(self, query: str, parameters: Mapping[str, Any]) -> Generator[pa.RecordBatchReader, None, None]:
+        # every chunk is a whole Arrow stream; its bytes are copied because the engine frees its own
+        with self._connection.send_query(query, "ArrowStream", params=_bound(parameters)) as chunks:
+            for chunk in chunks:
+                yield pa.ipc.open_stream(chunk.bytes())
+
+    def close(self) -> None:
+        for chunks in self._open:
+            chunks.close()
+        self._connection.close()
+
+
+class _ServerEngine:
+    """A ClickHouse server, which takes limits and `readonly` with each query."""
+
+    def __init__(self, arguments: Mapping[str, Any], database: str, limits: QueryLimits) -> None:
+        self._client = clickhouse_connect.get_client(**arguments, database=database)
+        self._settings = limits.settings()
+
+    def whole(self, query: str, parameters: Mapping[str, Any]) -> pa.Table:
+        return self._client.query_arrow(query, parameters=dict(parameters), settings=self._settings)
+
+    def stream(self, query: str, parameters: Mapping[str, Any]) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+        raw = self._client.raw_stream(query, parameters=dict(parameters), settings=self._settings, fmt="ArrowStream")
+        reader = pa.ipc.open_stream(raw)
+        return reader.schema, iter(reader)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _open(store: Store, limits: QueryLimits) -> _EmbeddedEngine | _ServerEngine:
+    arguments = store.connection_arguments
+    if "path" in arguments:
+        # the engine knows its directory by its resolved name; another spelling would be another engine
+        return _EmbeddedEngine(str(Path(arguments["path"]).resolve()), store.database, limits)
+    return _ServerEngine(arguments, store.database, limits)
+
+
+def _bound(parameters: Mapping[str, Any]) -> dict[str, str]:
+    return {name: format_bind_value(value) for name, value in parameters.items()}
+
+
+def _guarded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    with _translated():
+        yield from batches
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (chdb.ChdbError, RuntimeError, ClickHouseError, pa.ArrowInvalid, OSError) as error:
+        raise _meaning(error) from error
+
+
+def _meaning(error: Exception) -> Exception:
+    message = _first_line(str(error))
+    digits = message.partition("Code: ")[2].partition(".")[0]
+    code = int(digits) if digits.isdigit() else getattr(error, "code", None)
+    message = message.partition("DB::Exception: ")[2] or message
+    if code in _TOO_MANY_ROWS:
+        return QueryLimitError("rows", message)
+    if code in _TOO_MUCH_MEMORY:
+        return QueryLimitError("memory", message)
+    if code in _TOO_SLOW:
+        return QueryLimitError("seconds", message)
+    return StoreUnavailableError(message) if code is None else QueryRefusedError(message)
+
+
+def _first_line(message: str) -> str:
+    return message.strip().partition("\n")[0].removeprefix("Streaming query failed: ")[:1000]
+
+
+def _parameters(tree: Any) -> Iterator[str]:
+    if isinstance(tree, dict):
+        if tree.get("type") == "QueryParameter":
+            yield str(tree["name"])
+        for value in tree.values():
+            yield from _parameters(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _parameters(value)
+
+
+def _check_parameters(wanted: frozenset[str], given: Mapping[str, Any]) -> None:
+    missing, unused = sorted(wanted - given.keys()), sorted(given.keys() - wanted)
+    if missing:
+        raise QueryRefusedError(f"parameters {', '.join(missing)} are in the query but not in `parameters`")
+    if unused:
+        raise QueryRefusedError(f"parameters {', '.join(unused)} are not in the query; write them as {{{unused[0]}:Type}}")
+    for name, value in given.items():
+        if isinstance(value, dict):
+            raise QueryRefusedError(f"parameter {name} is a map; send two arrays and combine them with mapFromArrays")
