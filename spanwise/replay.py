@@ -86,11 +86,11 @@ def _body(door: Door, resource: Resource, items: list[Any]) -> bytes | list[dict
         traces = ExportTraceServiceRequest()
         group = traces.resource_spans.add(resource=resource)
         group.scope_spans.add(scope=scope, spans=items)
-        return traces.SerializeToString()
+        return bytes(traces.SerializeToString())
     if door is Door.LOGS:
         logs = ExportLogsServiceRequest()
         logs.resource_logs.add(resource=resource).scope_logs.add(scope=scope, log_records=items)
-        return logs.SerializeToString()
+        return bytes(logs.SerializeToString())
     return items
 
 

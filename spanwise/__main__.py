@@ -1,0 +1,5 @@
+"""`python -m spanwise` is the command."""
+
+from spanwise.cli import main
+
+main()

@@ -1,0 +1,221 @@
+"""One process: the rooms its roles ask for, composed, started, watched over and stopped in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+import uvicorn
+
+import spanwise
+from alerts.alerter import Alerter
+from analytics.jobs import Jobs
+from api.app import create_app
+from api.auth import KeyAuthenticator, is_loopback
+from api.background import BackgroundJobs
+from api.desk import Desk
+from api.services import Services
+from collector.service import Collector, Endpoints
+from spanwise.clock import EventClock
+from spanwise.schedule import Schedule, Tick
+from spanwise.settings import Role, Settings, masked
+from storage.client import Store
+from storage.clock import Clock, WallClock
+from storage.migrations import migrate
+from storage.retention import apply as apply_retention
+from storage.retention import strip_content
+
+log = structlog.get_logger(__name__)
+
+ENDPOINTS_FILE = "endpoints.json"
+
+
+def open_store(settings: Settings) -> Store:
+    """The store the settings name, brought to this release's schema."""
+    if settings.clickhouse_url is None:
+        store = Store.embedded(settings.data_dir, settings.storage.database)
+    else:
+        store = Store.server(settings.clickhouse_url.get_secret_value(), settings.storage.database)
+    try:
+        migrate(store)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+@dataclass
+class _WebServer:
+    """Uvicorn on a socket of ours, in a thread of its own."""
+
+    server: uvicorn.Server
+    socket: socket.socket
+    thread: threading.Thread
+
+    @property
+    def port(self) -> int:
+        port: int = self.socket.getsockname()[1]
+        return port
+
+
+class Process:
+    """
+    The rooms of one process.
+
+    `start` returns once every door is open; `stop` closes the doors, drains what was accepted, and closes the store.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._roles = frozenset(settings.role)
+        self._wall = WallClock()
+        self._store = open_store(settings)
+        self._clock: Clock = self._wall
+        if settings.clock == "event":
+            self._clock = EventClock(self._store, self._wall, timedelta(seconds=3 * settings.job_interval))
+        self._authenticator = KeyAuthenticator(
+            self._store,
+            self._wall,
+            cache_seconds=settings.api.key_cache_seconds,
+            failures_per_minute=settings.api.failures_per_minute,
+        )
+        self._host = self._bindable_host()
+        self._collector = self._make_collector()
+        self._jobs = Jobs(self._store, settings.analytics, self._clock, prices=settings.price)
+        self._alerter = Alerter(self._store, settings.alerts, self._clock, rollouts=settings.rollout)
+        self._background = BackgroundJobs(self._jobs)
+        self._schedule = Schedule(self._ticks())
+        self._web: _WebServer | None = None
+        self.endpoints: dict[str, str | int] = {}
+
+    def start(self) -> None:
+        """Open every door and begin the schedule. Afterwards `endpoints.json` in the data directory says where they are."""
+        if Role.ANALYTICS in self._roles:
+            apply_retention(self._store, self._settings.storage.retention)
+        otlp = self._collector.start() if self._collector else None
+        self._schedule.start()
+        if Role.API in self._roles:
+            self._web = self._open_web()
+        self._announce(otlp)
+
+    def stop(self) -> None:
+        (self._settings.data_dir / ENDPOINTS_FILE).unlink(missing_ok=True)
+        if self._web is not None:
+            self._web.server.should_exit = True
+            self._web.thread.join()
+            self._web.socket.close()
+        self._background.stop()
+        self._schedule.stop()
+        if self._collector:
+            self._collector.stop()
+        self._store.close()
+        log.info("stopped")
+
+    def _bindable_host(self) -> str:
+        host = self._settings.host
+        if host == "localhost" or is_loopback(host) or self._authenticator.keys_exist:
+            return host
+        log.warning("loopback_only", asked=host, why="no API key exists yet", fix="spanwise key create --scope ingest NAME")
+        return "127.0.0.1"
+
+    def _make_collector(self) -> Collector | None:
+        if not self._roles & {Role.COLLECTOR, Role.API}:
+            return None
+        receivers = Role.COLLECTOR in self._roles
+        return Collector(
+            self._settings.collector,
+            self._store,
+            self._settings.data_dir / "spool",
+            self._wall,
+            self._authenticator,
+            host=self._host if receivers else None,
+            grpc_port=self._settings.otlp_grpc_port,
+            http_port=self._settings.otlp_http_port,
+        )
+
+    def _ticks(self) -> list[Tick]:
+        interval = timedelta(seconds=self._settings.job_interval)
+        ticks = []
+        if Role.ANALYTICS in self._roles:
+            ticks.append(Tick("analytics", self._analyse, interval))
+            ticks.append(Tick("retention", self._strip, timedelta(hours=6), delay=timedelta(minutes=10)))
+        if Role.ALERTS in self._roles:
+            ticks.append(Tick("alerts", self._alerter.evaluate, interval, delay=interval / 2))
+        return ticks
+
+    def _analyse(self) -> None:
+        for kind in ("assemble", "rollup", "merge"):
+            self._jobs.run(kind)
+
+    def _strip(self) -> None:
+        strip_content(self._store, self._settings.storage.retention)
+
+    def _open_web(self) -> _WebServer:
+        settings = self._settings
+        services = Services(
+            store=self._store,
+            clock=self._clock,
+            config=settings.api,
+            authenticator=self._authenticator,
+            alerts=Desk(self._store, self._alerter, self._clock),
+            prices=self._jobs.price_book,
+            collector=self._collector,
+            jobs=self._background,
+            roles=frozenset(role.value for role in self._roles),
+            settings=masked(settings),
+            version=spanwise.__version__,
+            started_at=datetime.now(UTC),
+        )
+        listener = socket.create_server((self._host, settings.http_port), backlog=512)
+        config = uvicorn.Config(
+            create_app(services),
+            log_config=None,
+            access_log=False,
+            ssl_certfile=settings.api.tls_certificate_file,
+            ssl_keyfile=str(settings.api.tls_key_file) if settings.api.tls_key_file else None,
+            timeout_graceful_shutdown=10,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="api", daemon=True)
+        thread.start()
+        return _WebServer(server, listener, thread)
+
+    def _announce(self, otlp: Endpoints | None) -> None:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        if otlp is not None:
+            self.endpoints |= {"otlp_grpc": otlp.otlp_grpc, "otlp_http": otlp.otlp_http}
+        if self._web is not None:
+            scheme = "https" if self._settings.api.tls_certificate_file else "http"
+            self.endpoints["api"] = f"{scheme}://{host}:{self._web.port}"
+        self.endpoints["pid"] = os.getpid()
+        _write_whole(self._settings.data_dir / ENDPOINTS_FILE, json.dumps(self.endpoints))
+        log.info("ready", **self.endpoints)
+
+
+def serve(settings: Settings) -> None:
+    """Run a process until SIGTERM or SIGINT, then stop it in order."""
+    wish = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: wish.set())
+    process = Process(settings)
+    try:
+        process.start()
+        wish.wait()
+        log.info("stopping", why="signal")
+    finally:
+        process.stop()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """A reader sees the old file or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".new")
+    beside.write_text(text + "\n", encoding="utf-8")
+    beside.replace(path)
