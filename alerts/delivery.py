@@ -214,7 +214,7 @@ class Dispatcher:
     def _claim(self, delivery: Delivery) -> Delivery | None:
         claim = replace(self._after(delivery, DeliveryState.CLAIMED), attempt=delivery.attempt + 1)
         self._outbox.append([claim])
-        # Of two alerters, the one that reads later sees both rows: at most one finds itself alone. If none does, the claim lapses.
+        # Of two alerters, the later reader sees both rows: at most one finds itself alone. If none does, the claim lapses.
         holders = self._outbox.holders(claim.delivery_id, claim.sequence)
         if holders == [self._holder]:
             return claim

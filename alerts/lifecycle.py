@@ -199,7 +199,7 @@ def _progress(signal: Signal, streams: tuple[str, ...], incident: Incident, now:
         joined = make_event(incident, EventKind.JOINED, now)
         digest = hashlib.sha256("\n".join(streams).encode()).hexdigest()[:12]
         events.append(replace(joined, event_id=f"{joined.event_id}/{digest}", evidence_at=signal.evidence_at, streams=streams))
-    if incident.fired_at is None and signal.evidence_at - incident.evidence_at >= signal.hold:
+    if signal.streams and incident.fired_at is None and signal.evidence_at - incident.evidence_at >= signal.hold:
         events.append(replace(make_event(incident, EventKind.FIRED, now), evidence_at=signal.evidence_at))
     return events
 

@@ -128,7 +128,7 @@ CREATE TABLE IF NOT EXISTS rollouts
     candidate String,
     -- everything declared, as JSON (alerts/config.py, RolloutConfig)
     declaration String,
-    -- declared, ended, rolled_back, deleted
+    -- declared, discovered, ended, rolled_back, deleted
     state LowCardinality(String),
     actor String,
     reason String,
