@@ -8,24 +8,26 @@ An Alertmanager forgets alerts that nobody repeats, and on a restart it forgets 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 
-from alerts.notify.channel import post
+from alerts.notify.channel import ChannelRefusedError, ChannelUnavailableError, post
 from alerts.page import Message, StreamLine
 from alerts.templates import Templates
-from storage.alerts import Notice, SubjectKind
+from storage.alerts import AlertId, Notice, Silence, SubjectKind
 from storage.clock import Clock
+
+_CREATED_BY = "spanwise"
 
 
 class AlertmanagerChannel:
     """One Alertmanager, by its base URL."""
 
     def __init__(self, url: str, hold: timedelta, templates: Templates, clock: Clock, timeout_seconds: float) -> None:
-        self._url = f"{url}/api/v2/alerts"
+        self._url = f"{url}/api/v2"
         self._hold = hold
         self._templates = templates
         self._clock = clock
@@ -40,10 +42,47 @@ class AlertmanagerChannel:
         now = self._clock.now()
         alerts = [alert for message in messages for alert in self._alerts(message, now)]
         if alerts:
-            post(self._client, self._url, json.dumps(alerts).encode(), {"User-Agent": "spanwise"})
+            post(self._client, f"{self._url}/alerts", json.dumps(alerts).encode(), {"User-Agent": "spanwise"})
+
+    def mirror_silences(self, silenced: Mapping[AlertId, Silence]) -> None:
+        """
+        Make the silences that we made there those of `silenced`, and touch nobody else's.
+
+        Raises: as `send`.
+        """
+        present = self._silences()
+        for alert_id, silence in silenced.items():
+            known = present.pop(alert_id, None)
+            ends_at = silence.until.isoformat()
+            if known is None or abs(datetime.fromisoformat(known["endsAt"]) - silence.until) > timedelta(seconds=1):
+                body = {
+                    "id": known["id"] if known else "",
+                    "matchers": [{"name": "incident", "value": alert_id, "isRegex": False, "isEqual": True}],
+                    "startsAt": self._clock.now().isoformat(),
+                    "endsAt": ends_at,
+                    "createdBy": _CREATED_BY,
+                    "comment": f"{silence.actor}: {silence.reason}",
+                }
+                post(self._client, f"{self._url}/silences", json.dumps(body).encode(), {"User-Agent": "spanwise"})
+        for lifted in present.values():
+            self._ask("DELETE", f"/silence/{lifted['id']}")
 
     def close(self) -> None:
         self._client.close()
+
+    def _silences(self) -> dict[AlertId, dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", "/silences").json()
+        ours = [s for s in found if s["createdBy"] == _CREATED_BY and s["status"]["state"] != "expired"]
+        return {AlertId(s["matchers"][0]["value"]): s for s in ours}
+
+    def _ask(self, method: str, path: str) -> httpx.Response:
+        try:
+            response = self._client.request(method, self._url + path)
+        except httpx.HTTPError as error:
+            raise ChannelUnavailableError(f"{type(error).__name__}: {error}") from error
+        if not response.is_success:
+            raise ChannelRefusedError(f"HTTP {response.status_code} for {method} {path}")
+        return response
 
     def _alerts(self, message: Message, now: datetime) -> list[dict[str, Any]]:
         rendered = self._templates.render(message)

@@ -1,0 +1,221 @@
+"""The alerter: one tick judges, moves the incidents on, and tells people."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
+
+import structlog
+
+from alerts.config import AlertsConfig, RolloutConfig, ThresholdConfig
+from alerts.delivery import Dispatcher, RetryPolicy, StoreOutbox, to_message
+from alerts.evaluate import Evaluator
+from alerts.lifecycle import Incident, Policy, Signal, decide, fold
+from alerts.notify import make_channels
+from alerts.notify.alertmanager import AlertmanagerChannel
+from alerts.page_writer import PageWriter
+from alerts.rollouts import Rollout, RolloutRegistry
+from alerts.signals import WITHDRAWN, is_withdrawn, over_because, quiet_signal, verdict_signal
+from alerts.templates import Templates
+from alerts.thresholds import Judgement, Reading, comparison_id, judge
+from alerts.verdict import Verdict
+from storage.alerts import EventKind, SubjectKind, read_live_events, read_notices, read_silences, write_events
+from storage.client import Store
+from storage.clock import Clock, WallClock
+from storage.errors import SpanwiseError
+from storage.leases import Lease
+from storage.rollouts import read_route_traffic
+
+log = structlog.get_logger(__name__)
+
+_TRAFFIC_WINDOW = timedelta(hours=24)
+_HOUR = timedelta(hours=1)
+
+ReadThreshold = Callable[[Store, ThresholdConfig, datetime], Sequence[Reading]]
+"""The present values of a rule's metric, over its window ending at the given time."""
+
+
+class Alerter:
+    """
+    Judges every rollout and threshold, keeps their incidents, delivers notices.
+
+    Several may run; the one with the lease works, the others wait. It may be killed at any moment: what it was doing is in the
+    store, and the next tick, here or elsewhere, goes on.
+
+    Args:
+        store: everything is kept there.
+        config: the settings.
+        clock: the evidence's; maturity, settling, verdicts and thresholds follow it.
+        rollouts: those declared in the settings file.
+        wall: the wall clock; leases, silences, reminders and retries follow it.
+        public_url: address of the pages, when the settings do not say.
+
+    Raises:
+        NotifyUrlError: a channel's URL is wrong.
+        TemplateError: a template of the settings directory cannot work.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        config: AlertsConfig,
+        clock: Clock,
+        *,
+        rollouts: Sequence[RolloutConfig] = (),
+        wall: Clock | None = None,
+        public_url: str = "",
+        read_threshold: ReadThreshold | None = None,
+    ) -> None:
+        self._store = store
+        self._config = config
+        self._clock = clock
+        self._wall = wall or WallClock()
+        self._read_threshold = read_threshold or _no_readings
+        self.registry = RolloutRegistry(store, rollouts, clock, self._wall)
+        self.evaluator = Evaluator(store, config.method)
+        self.refresh_failures: Counter[str] = Counter()
+        url = (config.public_url or public_url).rstrip("/")
+        templates = Templates(config.templates_directory)
+        templates.check()
+        self._url = url
+        self._channels = make_channels(config, templates, self._wall)
+        self._writer = PageWriter(store, url, config.failure_cost_usd)
+        self._policy = Policy(timedelta(hours=config.reminder_hours), timedelta(minutes=config.update_minutes))
+        holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._lease = None if store.is_embedded else Lease(store, "alerts", holder, clock=self._wall)
+        self._dispatcher = Dispatcher(StoreOutbox(store), self._channels, url, _retry_policy(config), self._wall, holder)
+        self._refreshed_at: datetime | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def evaluate(self) -> list[Verdict]:
+        """
+        One tick. Returns the present verdicts; empty for an alerter that waits for the lease.
+
+        Raises:
+            StoreUnavailableError, StoreRefusedError: the store does; the next tick does what this one could not.
+        """
+        with self._one_at_a_time:
+            if not self._is_active():
+                return []
+            try:
+                return self._judge()
+            finally:
+                self._deliver()
+
+    def deliver(self) -> None:
+        """Only send what is due; cheap, for retries between two ticks."""
+        with self._one_at_a_time:
+            if self._is_active():
+                self._deliver()
+
+    def close(self) -> None:
+        """Give the lease back and close the channels."""
+        if self._lease is not None:
+            self._lease.release()
+        for channel in self._channels:
+            channel.close()
+
+    def _is_active(self) -> bool:
+        return self._lease is None or self._lease.hold()
+
+    def _judge(self) -> list[Verdict]:
+        now = self._clock.now()
+        self.registry.discover()
+        rollouts = {rollout.name: rollout for rollout in self.registry.all()}
+        verdicts = self.evaluator.tick([rollout.config for rollout in rollouts.values() if rollout.is_active], now)
+        traffic = read_route_traffic(self._store, now - _TRAFFIC_WINDOW, now + _HOUR)
+        signals = {
+            verdict.comparison_id: verdict_signal(
+                verdict, WITHDRAWN if is_withdrawn(rollouts[verdict.rollout].config, traffic) else ""
+            )
+            for verdict in verdicts
+        }
+        self._advance(signals, verdicts, rollouts, now)
+        return verdicts
+
+    def _advance(
+        self, signals: dict[str, Signal], verdicts: Sequence[Verdict], rollouts: dict[str, Rollout], now: datetime
+    ) -> None:
+        comparisons = [*signals, *(comparison_id(rule, "") for rule in self._config.threshold)]
+        incidents = _by_comparison(fold(read_live_events(self._store, comparisons)))
+        judgements = self._judge_thresholds(incidents, now)
+        signals |= {key: judgement.signal for key, judgement in judgements.items()}
+        by_rollout = {verdict.rollout: verdict for verdict in verdicts}
+        rules = {rule.name for rule in self._config.threshold}
+        for key, known in incidents.items():
+            if key not in signals:
+                signals[key] = quiet_signal(known[-1], over_because(known[-1], rollouts, by_rollout, rules), now)
+        wall = self._wall.now()
+        silences = read_silences(self._store, wall)
+        events = []
+        for key, signal in signals.items():
+            silence = silences.get(signal.subject)
+            events += decide(signal, incidents.get(key, ()), silence.until if silence else None, wall, self._policy)
+        if events:
+            written = self._writer.write(events, {v.comparison_id: v for v in verdicts}, rollouts, judgements)
+            write_events(self._store, written)
+            for event in written:
+                log.info("alert_event", alert_id=event.alert_id, alert_event=event.event, notice=event.notice, kind=event.kind)
+
+    def _judge_thresholds(self, incidents: dict[str, list[Incident]], now: datetime) -> dict[str, Judgement]:
+        judgements = {}
+        for rule in self._config.threshold:
+            prefix = comparison_id(rule, "")
+            open_groups = {
+                known[-1].comparison_id.removeprefix(prefix).strip()
+                for known in incidents.values()
+                if known[-1].subject.kind is SubjectKind.THRESHOLD
+                and known[-1].subject.name == rule.name
+                and not known[-1].is_closed
+            }
+            for judgement in judge(rule, self._read_threshold(self._store, rule, now), open_groups, now):
+                judgements[judgement.signal.comparison_id] = judgement
+        return judgements
+
+    def _deliver(self) -> None:
+        self._dispatcher.run()
+        wall = self._wall.now()
+        due = timedelta(seconds=self._config.alertmanager_refresh_seconds)
+        managers = [channel for channel in self._channels if isinstance(channel, AlertmanagerChannel)]
+        if managers and (self._refreshed_at is None or wall - self._refreshed_at >= due):
+            self._refreshed_at = wall
+            self._refresh(managers, wall)
+
+    def _refresh(self, managers: Sequence[AlertmanagerChannel], wall: datetime) -> None:
+        open_incidents = [i for i in fold(read_live_events(self._store, [])) if not i.is_closed and i.n_notices > 0]
+        notices = read_notices(self._store, [f"{i.alert_id}/{EventKind.NOTIFIED}/{i.n_notices}" for i in open_incidents])
+        messages = [to_message(notice, self._url) for notice in notices.values()]
+        silences = read_silences(self._store, wall)
+        silenced = {i.alert_id: silences[i.subject] for i in open_incidents if i.subject in silences}
+        for manager in managers:
+            try:
+                manager.mirror_silences(silenced)
+                manager.refresh(messages)
+            except SpanwiseError as error:
+                self.refresh_failures[manager.name] += 1
+                log.warning("alertmanager_refresh_failed", channel=manager.name, error=str(error))
+
+
+def _no_readings(store: Store, rule: ThresholdConfig, now: datetime) -> Sequence[Reading]:  # noqa: ARG001
+    return ()
+
+
+def _by_comparison(incidents: Sequence[Incident]) -> dict[str, list[Incident]]:
+    ordered = sorted(incidents, key=lambda incident: (incident.comparison_id, incident.opened_at))
+    return {key: list(group) for key, group in groupby(ordered, key=lambda incident: incident.comparison_id)}
+
+
+def _retry_policy(config: AlertsConfig) -> RetryPolicy:
+    delivery = config.delivery
+    return RetryPolicy(
+        timedelta(seconds=delivery.backoff_seconds),
+        timedelta(seconds=delivery.backoff_max_seconds),
+        timedelta(hours=delivery.deadline_hours),
+        timedelta(seconds=delivery.claim_seconds),
+    )
