@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alerts.verdict import CostCohort, StreamFinding, StreamState
 from api import format as formats
@@ -17,8 +17,8 @@ from api.pages.words import STATES, cohort_name
 _RATIO_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 # the box in pixels that label collisions are judged in; a wider page only spreads labels further apart
-_BOX = (560.0, 330.0)
-_LETTER, _LINE = 7.2, 15.0
+_WIDTH, _HEIGHT = 560.0, 370.0
+_LETTER = 7.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,17 @@ class _Scale:
         return round(100 * min(1.0, max(0.0, share)), 2)
 
 
+@dataclass(frozen=True)
+class _Box:
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def touches(self, other: _Box) -> bool:
+        return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
+
+
 def build_plane(streams: Sequence[StreamFinding], costs: Sequence[CostCohort], margin: float) -> Plane:
     """
     The plane of one metric.
@@ -91,10 +102,9 @@ def build_plane(streams: Sequence[StreamFinding], costs: Sequence[CostCohort], m
     up = _up([stream for stream, _ in drawn])
     largest = max((stream.candidate.n_units for stream, _ in drawn), default=1)
     order = sorted(drawn, key=lambda pair: (pair[0].state != StreamState.PAGED, -abs(pair[0].difference or 0), pair[0].cohort))
-    labels: list[tuple[float, float, float]] = []
-    points = tuple(_point(stream, cost, across, up, (largest, margin), labels) for stream, cost in order)
+    points = [_point(stream, cost, across, up, (largest, margin)) for stream, cost in order]
     return Plane(
-        points=points,
+        points=_named(points),
         x_ticks=tuple(Tick(across.at(math.log(r)), f"{r:g}×") for r in _RATIO_TICKS if across.low <= math.log(r) <= across.high),
         y_ticks=_y_ticks(up),
         zero_x=across.at(0.0),
@@ -140,36 +150,44 @@ def _up(streams: Sequence[StreamFinding]) -> _Scale:
 def _y_ticks(up: _Scale) -> tuple[Tick, ...]:
     step = next((step for step in _STEPS if (up.high - up.low) / step <= 8), _STEPS[-1])
     first, last = math.ceil(up.low / step), math.floor(up.high / step)
-    return tuple(Tick(100 - up.at(i * step), formats.points(i * step)) for i in range(first, last + 1))
+    return tuple(Tick(100 - up.at(i * step), _points_tick(i * step)) for i in range(first, last + 1))
 
 
-def _point(
-    stream: StreamFinding,
-    cost: CostCohort,
-    across: _Scale,
-    up: _Scale,
-    limits: tuple[int, float],
-    labels: list[tuple[float, float, float]],
-) -> PlanePoint:
+def _points_tick(value: float) -> str:
+    return f"{value * 100:+.3g} pp".replace("-", formats.MINUS) if value else "0"
+
+
+def _named(points: Sequence[PlanePoint]) -> tuple[PlanePoint, ...]:
+    """The points, each with a printed name where it hides neither a point nor a name before it; harm is always named."""
+    taken = [_dot_box(point.x, point.y, point.radius) for point in points]
+    named = []
+    for point in points:
+        box = _label_box(point.x, point.y, point.name, point.name_anchor)
+        is_named = point.look == "harmed" or not any(box.touches(other) for other in taken)
+        if is_named:
+            taken.append(box)
+        named.append(replace(point, is_named=is_named))
+    return tuple(named)
+
+
+def _point(stream: StreamFinding, cost: CostCohort, across: _Scale, up: _Scale, limits: tuple[int, float]) -> PlanePoint:
     assert stream.difference is not None
     assert cost.ratio is not None
     largest, margin = limits
     x, y = across.at(math.log(cost.ratio)), 100 - up.at(stream.difference)
-    name = cohort_name(stream.cohort)
-    anchor = "end" if x > 70 else "start"
     return PlanePoint(
         cohort=stream.cohort,
-        name=name,
+        name=cohort_name(stream.cohort),
         x=x,
         y=y,
-        radius=round(5 + 9 * math.sqrt(stream.candidate.n_units / max(1, largest)), 1),
+        radius=round(4 + 7 * math.sqrt(stream.candidate.n_units / max(1, largest)), 1),
         x_low=across.at(math.log(max(1e-6, cost.interval.low))) if cost.interval else None,
         x_high=across.at(math.log(max(1e-6, cost.interval.high))) if cost.interval else None,
         y_low=100 - up.at(stream.interval.low) if stream.interval else None,
         y_high=100 - up.at(stream.interval.high) if stream.interval else None,
         look=_look(stream, margin),
-        is_named=_has_room(x, y, name, anchor, labels) or stream.state == StreamState.PAGED,
-        name_anchor=anchor,
+        is_named=False,
+        name_anchor="end" if x > 70 else "start",
         title=_title(stream, cost),
     )
 
@@ -181,15 +199,17 @@ def _look(stream: StreamFinding, margin: float) -> str:
     return "fine" if is_fine else "unsure"
 
 
-def _has_room(x: float, y: float, name: str, anchor: str, labels: list[tuple[float, float, float]]) -> bool:
-    """Whether a label fits beside its point without touching one already placed; takes its room if so."""
+def _label_box(x: float, y: float, name: str, anchor: str) -> _Box:
+    """The room a label takes beside its point, in pixels."""
     width = len(name) * _LETTER
-    left = x / 100 * _BOX[0] + (18 if anchor == "start" else -18 - width)
-    top = y / 100 * _BOX[1]
-    if any(abs(top - t) < _LINE and left < l + w and l < left + width for l, t, w in labels):
-        return False
-    labels.append((left, top, width))
-    return True
+    left = x / 100 * _WIDTH + (18 if anchor == "start" else -18 - width)
+    middle = y / 100 * _HEIGHT - 10
+    return _Box(left, middle - 7, left + width, middle + 7)
+
+
+def _dot_box(x: float, y: float, radius: float) -> _Box:
+    left, top = x / 100 * _WIDTH, y / 100 * _HEIGHT
+    return _Box(left - radius, top - radius, left + radius, top + radius)
 
 
 def _title(stream: StreamFinding, cost: CostCohort) -> str:
