@@ -86,3 +86,25 @@ def merge_histograms(rows: pl.LazyFrame, keys: list[str]) -> pl.LazyFrame:
         per_bin = long.group_by(*keys, "hist_bins_all").agg(pl.col(values).sum()).sort("hist_bins_all")
         parts.append(per_bin.group_by(keys, maintain_order=True).agg(pl.col(["hist_bins_all", *values])))
     return pl.concat(parts, how="diagonal")
+
+
+def quantiles(merged: pl.DataFrame, keys: list[str], levels: dict[str, float]) -> pl.DataFrame:
+    """
+    Several quantiles of many histograms at once, as `quantile` does.
+
+    Args:
+        merged: `keys`, `hist_bins_all` ascending, `hist_counts_all`; one row per combination of `keys`.
+        levels: output column to quantile level, 0 to 1.
+
+    Returns:
+        One row per non-empty histogram: `keys` and a Float64 column per level, in the unit of the values.
+    """
+    long = merged.select(*keys, bin="hist_bins_all", n="hist_counts_all").explode("bin", "n").filter(pl.col("n") > 0)
+    cumulated = long.with_columns(
+        total=pl.col("n").sum().over(keys),
+        upto=pl.col("n").cum_sum().over(keys),
+        middle=pl.when(pl.col("bin") == ZERO_BIN).then(0.0).otherwise(((pl.col("bin") + 0.5) * _LOG_GROWTH).exp()),
+    )
+    rank = {name: (pl.lit(q) * pl.col("total")).ceil().clip(1) for name, q in levels.items()}
+    reads = [pl.col("middle").filter(pl.col("upto") >= rank[name]).first().alias(name) for name in levels]
+    return cumulated.group_by(keys, maintain_order=True).agg(reads)

@@ -60,7 +60,8 @@ def _pairs(everyone: pl.DataFrame) -> pl.DataFrame:
 def _verdicts(units: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     """Evaluators' verdicts and the flags, one row per unit and verdict."""
     flags = [
-        units.select(*_UNIT, metric=pl.lit(metric), failed=pl.col(flag), failed_matured=pl.col(flag)) for metric, flag in _FLAGS.items()
+        units.select(*_UNIT, metric=pl.lit(metric), failed=pl.col(flag), failed_matured=pl.col(flag))
+        for metric, flag in _FLAGS.items()
     ]
     judged = (
         outcomes.filter(metric="eval_fail")

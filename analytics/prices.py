@@ -98,6 +98,4 @@ def read_entries(store: Store, seeds: Iterable[Price]) -> list[PriceEntry]:
         for row in read_price_rows(store).iter_rows(named=True)
     ]
     entries = [PriceEntry(price, "settings", None, is_seed=True) for price in seeds] + stored
-    return sorted(
-        entries, key=lambda e: (e.price.model.lower(), e.price.provider.lower(), e.price.effective_from, not e.is_seed)
-    )
+    return sorted(entries, key=lambda e: (e.price.model.lower(), e.price.provider.lower(), e.price.effective_from, not e.is_seed))

@@ -205,9 +205,7 @@ def verdict_rows(keyed: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     units = keyed.select(
         "trace_id", "mirror_role", *UNIT_KEY, "is_served", sampled=was_sampled, unit_rule=pl.col("sampling_rule")
     )
-    judged = outcomes.join(units, on=["trace_id", "mirror_role"]).filter(
-        pl.col("is_served") | (pl.col("metric") == "eval_fail")
-    )
+    judged = outcomes.join(units, on=["trace_id", "mirror_role"]).filter(pl.col("is_served") | (pl.col("metric") == "eval_fail"))
     # The rule that chose the trace is what makes traces comparable; the evaluation's own word counts where the trace is silent.
     rule = pl.when(pl.col("sampled") & (pl.col("unit_rule") != "")).then("unit_rule").otherwise("sampling_rule")
     return (

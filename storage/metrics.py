@@ -1,8 +1,9 @@
-"""The rollup tables `metric_minutes`, `metric_hours` and `metric_days`: sufficient statistics, added together to answer anything."""
+"""The rollup tables `metric_minutes`, `metric_hours`, `metric_days`: sufficient statistics, added together to answer anything."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
@@ -48,7 +49,7 @@ METRIC_KEY = pl.Schema(
 _COUNTS = ("n_eligible", "n_scored", "n_fail", "n_sampled", "n_value", "n11", "n10", "n01", "n00", "n_incomplete")
 _SUMS = ("sum_value", "sum_squares")
 
-METRIC_STATISTICS = pl.Schema(
+METRIC_STATISTICS: pl.Schema = pl.Schema(
     {f"{name}_{when}": pl.UInt64 for when in ("matured", "all") for name in _COUNTS}
     | {f"{name}_{when}": pl.Float64 for when in ("matured", "all") for name in _SUMS}
     | {"n_late": pl.UInt64}
@@ -122,6 +123,77 @@ def write_metric_rows(store: Store, grain: Grain, rows: pl.DataFrame, stale: pl.
         ),
     )
     return both.height
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of buckets [since, until) and the table to read it from."""
+
+    grain: Grain
+    since: datetime
+    until: datetime
+
+
+ADDED_UP = tuple(
+    name for name in METRIC_STATISTICS if not name.startswith(("hist_", "n00_", "n01_", "n10_", "n11_", "n_incomplete_"))
+)
+"""What `read_added_up` adds up of units; pairs are read as rows."""
+
+
+def read_added_up(
+    store: Store,
+    pieces: Sequence[Piece],
+    step_seconds: int,
+    *,
+    metrics: Sequence[str],
+    group_by: Sequence[str] = (),
+    keep: Mapping[str, Sequence[str]] | None = None,
+    without_environments: Sequence[str] = (),
+    histograms: bool = False,
+) -> pl.DataFrame:
+    """
+    Rows of units (not of pairs) added up per bucket, metric and group.
+
+    Args:
+        pieces: what to read, in order, without gaps or overlaps.
+        step_seconds: width of a bucket, counted from the first piece's start.
+        group_by, keep: columns of `METRIC_KEY`; `keep` has the values wanted of each.
+        without_environments: left out.
+        histograms: add them up too.
+
+    Returns:
+        `bucket`, `metric`, the `group_by` columns and `ADDED_UP`; with histograms `hist_bins_all` (ascending), `hist_counts_all`.
+    """
+    known = set(METRIC_KEY)
+    unknown = [name for name in (*group_by, *(keep or {})) if name not in known]
+    if unknown:
+        raise ValueError(f"not a key column of rollup rows: {unknown}")
+    parameters: dict[str, object] = {
+        "origin": int(pieces[0].since.timestamp()),
+        "step": step_seconds,
+        "metrics": list(metrics),
+        "without_environments": list(without_environments),
+    }
+    parameters |= {f"keep_{name}": list(values) for name, values in (keep or {}).items()}
+    # How many traces were sampled does not depend on the evaluator: those rows stay, whichever evaluator is wanted.
+    always = {name: "metric = 'sampled' OR " for name in ("evaluator", "evaluator_version")}
+    filters = " ".join(f"AND ({always.get(name, '')}{name} IN {{keep_{name}:Array(String)}})" for name in keep or {})
+    texts = []
+    for i, piece in enumerate(pieces):
+        parameters |= {f"since_{i}": int(piece.since.timestamp()), f"until_{i}": int(piece.until.timestamp())}
+        text = load("metric_rows_piece").replace("{table}", piece.grain.value).replace("{i}", str(i))
+        texts.append(text.replace("{filters}", filters))
+    added = ", sumMap(hist_bins_all, hist_counts_all) AS histogram" if histograms else ""
+    sql = load("add_up_metric_rows").replace("{pieces}", " UNION ALL ".join(texts)).replace("{histograms}", added)
+    frame = store.frame(sql.replace("{keys}", "".join(f"{name}, " for name in group_by)), parameters)
+    bucket = pl.col("start").cast(METRIC_KEY["bucket"]).alias("bucket")
+    counts = [pl.col(name).cast(METRIC_STATISTICS[name]) for name in ADDED_UP]
+    lists = [
+        pl.col("histogram").struct.field(f"{i}").cast(METRIC_STATISTICS[name]).alias(name)
+        for i, name in enumerate(("hist_bins_all", "hist_counts_all"), 1)
+        if histograms
+    ]
+    return frame.select(bucket, "metric", *group_by, *counts, *lists)
 
 
 def _typed(frame: pl.DataFrame) -> pl.DataFrame:

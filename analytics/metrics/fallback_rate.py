@@ -1,0 +1,25 @@
+"""Fallback rate: traces in which another route had to answer."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from analytics.metrics.rates import call_rate, flag_rate
+
+
+def fallback_rate(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """
+    Share of served traces in which another route had to answer.
+
+    Args:
+        rows: added-up rollup rows of the metric `fallback`.
+
+    Returns:
+        `keys` and `RATE_COLUMNS`, sorted. Shadow traces are not in it.
+    """
+    return flag_rate(rows, keys)
+
+
+def call_fallback_rate(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """The same per logical call: calls hit over logical calls of served traces."""
+    return call_rate(rows, keys)
