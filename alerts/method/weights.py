@@ -74,6 +74,6 @@ def _within(cohorts: Sequence[str], high_value: frozenset[str], shares: Shares) 
     return parts
 
 
-def reserve_weight(order: int, shares: Shares) -> float:
+def reserve_weight(order: int, reserve: float) -> float:
     """Weight of the `order`-th stream (from 0) that was not dealt one; all of them together get at most the reserve."""
-    return shares.reserve / ((order + 1) * (order + 2))
+    return reserve / ((order + 1) * (order + 2))
