@@ -18,9 +18,9 @@ EVENT_NAME = "gen_ai.evaluation.result"
 
 EVENTS = pl.Schema(
     {
-        "trace_id": pl.String,
-        "span_id": pl.String,
-        "scope_name": pl.String,
+        "trace_id": pl.String(),
+        "span_id": pl.String(),
+        "scope_name": pl.String(),
         "time": TIME,
         "attributes": ATTRIBUTES,
         "received_at": TIME,
@@ -30,14 +30,14 @@ EVENTS = pl.Schema(
 
 CANDIDATE_SPANS = pl.Schema(
     {
-        "trace_id": pl.String,
-        "span_id": pl.String,
-        "parent_span_id": pl.String,
-        "scope_name": pl.String,
+        "trace_id": pl.String(),
+        "span_id": pl.String(),
+        "parent_span_id": pl.String(),
+        "scope_name": pl.String(),
         "end_time": TIME,
         "attributes": ATTRIBUTES,
         "attribute_types": pl.List(pl.UInt8),
-        "links": pl.List(pl.Struct({"trace_id": pl.String, "span_id": pl.String})),
+        "links": pl.List(pl.Struct({"trace_id": pl.String(), "span_id": pl.String})),
         "received_at": TIME,
     }
 )
@@ -45,12 +45,12 @@ CANDIDATE_SPANS = pl.Schema(
 
 LOG_RECORDS = pl.Schema(
     {
-        "trace_id": pl.String,
-        "span_id": pl.String,
-        "event_name": pl.String,
-        "body": pl.String,
+        "trace_id": pl.String(),
+        "span_id": pl.String(),
+        "event_name": pl.String(),
+        "body": pl.String(),
         "time": TIME,
-        "scope_name": pl.String,
+        "scope_name": pl.String(),
         "attributes": ATTRIBUTES,
         "received_at": TIME,
     }
