@@ -82,8 +82,8 @@ CREATE TABLE IF NOT EXISTS trace_facts
     unpriced_calls UInt32,
     evaluation_sampled Nullable(Bool),
     sampling_rule LowCardinality(String),
-    -- sipHash64(session_id, else trace_id) mod 2
-    aa UInt8,
+    -- the half this trace is in when an arm is compared with itself: one session, one half
+    aa UInt8 DEFAULT toUInt8(sipHash64(if(session_id = '', trace_id, session_id)) % 2),
     quality_flags Array(LowCardinality(String)),
     received_at DateTime64(9, 'UTC'),
     computed_at DateTime64(9, 'UTC'),

@@ -1,0 +1,42 @@
+"""Which side of mirrored traffic each span of a trace belongs to."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from analytics.assembly.inheritance import PRIMARY, SHADOW, UNMIRRORED
+
+
+def split_roles(spans: pl.DataFrame) -> pl.Series:
+    """
+    The mirror role of the unit each span is counted in.
+
+    A trace in which both sides called a model is two units: its shadow spans, and all others as the primary. A trace with
+    shadow calls only is a shadow throughout, whatever its wrapping spans say.
+
+    Args:
+        spans: `ASSEMBLED`, sorted by trace.
+
+    Returns:
+        `unit_role`: `primary`, `shadow` or `none`.
+    """
+    trace = spans["trace_id"].rle_id().to_numpy()
+    role = spans["mirror_role"]
+    is_shadow = (role == SHADOW).to_numpy()
+    is_primary = (role == PRIMARY).to_numpy()
+    if not (is_shadow.any() or is_primary.any()):
+        return role.alias("unit_role")
+    is_served_call = spans.select(pl.col("is_request") & ~pl.col("is_evaluator_traffic")).to_series().to_numpy() & ~is_shadow
+    has_shadow, has_primary, is_served = (_any(trace, mask) for mask in (is_shadow, is_primary, is_served_call))
+    unit_role = np.select(
+        [is_shadow | (has_shadow & ~is_served & ~has_primary), has_shadow | has_primary], [SHADOW, PRIMARY], UNMIRRORED
+    )
+    return pl.Series("unit_role", unit_role.astype(object), dtype=pl.String)
+
+
+def _any(trace: npt.NDArray[np.uint32], mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    found = np.zeros(int(trace[-1]) + 1, dtype=np.bool_)
+    found[trace[mask]] = True
+    return found[trace]
