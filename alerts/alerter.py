@@ -13,17 +13,18 @@ from itertools import groupby
 
 import structlog
 
-from alerts.config import AlertsConfig, RolloutConfig, ThresholdConfig
+from alerts.config import AlertsConfig, RolloutConfig
 from alerts.delivery import Dispatcher, RetryPolicy, StoreOutbox, to_message
 from alerts.evaluate import Evaluator
 from alerts.lifecycle import Incident, Policy, Signal, decide, fold
 from alerts.notify import make_channels
 from alerts.notify.alertmanager import AlertmanagerChannel
 from alerts.page_writer import PageWriter
+from alerts.readings import read_threshold
 from alerts.rollouts import Rollout, RolloutRegistry
 from alerts.signals import WITHDRAWN, is_withdrawn, over_because, quiet_signal, verdict_signal
 from alerts.templates import Templates
-from alerts.thresholds import Judgement, Reading, comparison_id, judge
+from alerts.thresholds import Judgement, comparison_id, judge
 from alerts.verdict import Verdict
 from storage.alerts import EventKind, SubjectKind, read_live_events, read_notices, read_silences, write_events
 from storage.client import Store
@@ -36,9 +37,6 @@ log = structlog.get_logger(__name__)
 
 _TRAFFIC_WINDOW = timedelta(hours=24)
 _HOUR = timedelta(hours=1)
-
-ReadThreshold = Callable[[Store, ThresholdConfig, datetime], Sequence[Reading]]
-"""The present values of a rule's metric, over its window ending at the given time."""
 
 
 class Alerter:
@@ -54,7 +52,7 @@ class Alerter:
         clock: the evidence's; maturity, settling, verdicts and thresholds follow it.
         rollouts: those declared in the settings file.
         wall: the wall clock; leases, silences, reminders and retries follow it.
-        public_url: address of the pages, when the settings do not say.
+        public_url: says the address of the pages, when the settings do not; asked at each tick.
 
     Raises:
         NotifyUrlError: a channel's URL is wrong.
@@ -69,29 +67,31 @@ class Alerter:
         *,
         rollouts: Sequence[RolloutConfig] = (),
         wall: Clock | None = None,
-        public_url: str = "",
-        read_threshold: ReadThreshold | None = None,
+        public_url: Callable[[], str] = str,
     ) -> None:
         self._store = store
         self._config = config
         self._clock = clock
         self._wall = wall or WallClock()
-        self._read_threshold = read_threshold or _no_readings
         self.registry = RolloutRegistry(store, rollouts, clock, self._wall)
         self.evaluator = Evaluator(store, config.method)
         self.refresh_failures: Counter[str] = Counter()
-        url = (config.public_url or public_url).rstrip("/")
         templates = Templates(config.templates_directory)
         templates.check()
-        self._url = url
+        self._public_url = public_url
         self._channels = make_channels(config, templates, self._wall)
-        self._writer = PageWriter(store, url, config.failure_cost_usd)
         self._policy = Policy(timedelta(hours=config.reminder_hours), timedelta(minutes=config.update_minutes))
         holder = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._lease = None if store.is_embedded else Lease(store, "alerts", holder, clock=self._wall)
-        self._dispatcher = Dispatcher(StoreOutbox(store), self._channels, url, _retry_policy(config), self._wall, holder)
+        self._dispatcher = Dispatcher(
+            StoreOutbox(store), self._channels, self.public_url, _retry_policy(config), self._wall, holder
+        )
         self._refreshed_at: datetime | None = None
         self._one_at_a_time = threading.Lock()
+
+    def public_url(self) -> str:
+        """Address of the pages for readers of an alert, without a slash at its end."""
+        return (self._config.public_url or self._public_url()).rstrip("/")
 
     def evaluate(self) -> list[Verdict]:
         """
@@ -158,7 +158,8 @@ class Alerter:
             silence = silences.get(signal.subject)
             events += decide(signal, incidents.get(key, ()), silence.until if silence else None, wall, self._policy)
         if events:
-            written = self._writer.write(events, {v.comparison_id: v for v in verdicts}, rollouts, judgements)
+            writer = PageWriter(self._store, self.public_url(), self._config.failure_cost_usd)
+            written = writer.write(events, {v.comparison_id: v for v in verdicts}, rollouts, judgements)
             write_events(self._store, written)
             for event in written:
                 log.info("alert_event", alert_id=event.alert_id, alert_event=event.event, notice=event.notice, kind=event.kind)
@@ -174,7 +175,7 @@ class Alerter:
                 and known[-1].subject.name == rule.name
                 and not known[-1].is_closed
             }
-            for judgement in judge(rule, self._read_threshold(self._store, rule, now), open_groups, now):
+            for judgement in judge(rule, read_threshold(self._store, rule, now), open_groups, now):
                 judgements[judgement.signal.comparison_id] = judgement
         return judgements
 
@@ -190,7 +191,7 @@ class Alerter:
     def _refresh(self, managers: Sequence[AlertmanagerChannel], wall: datetime) -> None:
         open_incidents = [i for i in fold(read_live_events(self._store, [])) if not i.is_closed and i.n_notices > 0]
         notices = read_notices(self._store, [f"{i.alert_id}/{EventKind.NOTIFIED}/{i.n_notices}" for i in open_incidents])
-        messages = [to_message(notice, self._url) for notice in notices.values()]
+        messages = [to_message(notice, self.public_url()) for notice in notices.values()]
         silences = read_silences(self._store, wall)
         silenced = {i.alert_id: silences[i.subject] for i in open_incidents if i.subject in silences}
         for manager in managers:
@@ -200,10 +201,6 @@ class Alerter:
             except SpanwiseError as error:
                 self.refresh_failures[manager.name] += 1
                 log.warning("alertmanager_refresh_failed", channel=manager.name, error=str(error))
-
-
-def _no_readings(store: Store, rule: ThresholdConfig, now: datetime) -> Sequence[Reading]:  # noqa: ARG001
-    return ()
 
 
 def _by_comparison(incidents: Sequence[Incident]) -> dict[str, list[Incident]]:

@@ -7,6 +7,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from analytics.metrics.catalogue import METRICS
+
 
 class MethodConfig(BaseModel):
     """Thresholds of the method; a rollout opened under other values is another comparison."""
@@ -97,7 +99,7 @@ class ThresholdConfig(BaseModel):
     name: str = Field(min_length=1, description="name of the rule, unique")
     metric: str = Field(description="metric of /api/v1/metrics, e.g. error_rate, latency, cost_per_trace")
     statistic: Literal["value", "p50", "p95", "p99"] = Field(
-        default="value", description="which number of latency and time_to_first_token"
+        default="value", description="which number of latency and time_to_first_token (ms); value: their median"
     )
     above: float | None = Field(default=None, description="breached above this, in the metric's unit (a rate is 0 to 1)")
     below: float | None = Field(default=None, description="breached below this, in the metric's unit")
@@ -123,6 +125,15 @@ class ThresholdConfig(BaseModel):
     def _one_limit(self) -> Self:
         if (self.above is None) == (self.below is None):
             raise ValueError(f"threshold {self.name!r} needs either above or below")
+        return self
+
+    @model_validator(mode="after")
+    def _metric_exists(self) -> Self:
+        metric = METRICS.get(self.metric)
+        if metric is None:
+            raise ValueError(f"threshold {self.name!r}: no metric {self.metric!r}; there are {', '.join(sorted(METRICS))}")
+        if self.statistic != "value" and f"{self.statistic}_ms" not in metric.columns:
+            raise ValueError(f"threshold {self.name!r}: {self.metric} has no {self.statistic}")
         return self
 
 

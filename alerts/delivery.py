@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -165,7 +165,7 @@ class Dispatcher:
     Args:
         outbox: where the steps are kept.
         channels: where messages go.
-        public_url: gives the address readers reach the pages at.
+        public_url: says the address at which readers reach the pages.
         policy: retries.
         clock: the wall's.
         holder: a name no other dispatcher has.
@@ -175,7 +175,7 @@ class Dispatcher:
         self,
         outbox: Outbox,
         channels: Sequence[Channel],
-        public_url: str,
+        public_url: Callable[[], str],
         policy: RetryPolicy,
         clock: Clock,
         holder: str,
@@ -225,7 +225,7 @@ class Dispatcher:
         try:
             if notice is None:
                 raise PermanentError(f"notice {claim.event_id!r} is gone")
-            self._channels[claim.channel].send(to_message(notice, self._public_url))
+            self._channels[claim.channel].send(to_message(notice, self._public_url()))
         except PermanentError as error:
             return self._after(replace(claim, error=str(error)), DeliveryState.DEAD)
         except Exception as error:  # a channel's loop edge: whatever went wrong may go right later
