@@ -1,0 +1,115 @@
+"""Jobs a person asked for, run one after another beside the requests."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Protocol
+
+import structlog
+
+from api.documents import to_json
+from api.problems import ProblemError, not_found
+from api.services import Document
+
+log = structlog.get_logger(__name__)
+
+KINDS = ("assemble", "rollup", "merge", "retention", "backfill", "reprice", "renormalize")
+_MAX_WAITING = 20
+_MAX_REMEMBERED = 200
+
+
+class JobRunner(Protocol):
+    """`analytics.jobs.Jobs`, as far as it matters here."""
+
+    def run(
+        self,
+        kind: str,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        progress: Callable[[float], None] | None = None,
+    ) -> Any: ...
+
+
+@dataclass(frozen=True)
+class _Asked:
+    run_id: str
+    kind: str
+    since: datetime | None
+    until: datetime | None
+    state: str = "queued"
+    progress: float = 0.0
+    detail: str = ""
+    error: str = ""
+    rows_written: int = 0
+
+
+class BackgroundJobs:
+    """One run at a time, in the order asked for; a bounded number wait, and the last ones are remembered."""
+
+    kinds: Sequence[str] = KINDS
+
+    def __init__(self, runner: JobRunner) -> None:
+        self._runner = runner
+        self._lock = threading.Lock()
+        self._asked: OrderedDict[str, _Asked] = OrderedDict()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="asked-job")
+
+    def start(self, kind: str, since: datetime | None, until: datetime | None) -> str:
+        """Queue a run and return its id. Raises a 404 or 429 problem."""
+        if kind not in KINDS:
+            raise not_found("job", kind, KINDS)
+        asked = _Asked(uuid.uuid4().hex, kind, since, until)
+        with self._lock:
+            if sum(entry.state == "queued" for entry in self._asked.values()) >= _MAX_WAITING:
+                raise ProblemError(429, "too-many-jobs", "too many jobs wait", f"{_MAX_WAITING} jobs wait already", "wait for some")
+            self._asked[asked.run_id] = asked
+            while len(self._asked) > _MAX_REMEMBERED:
+                self._asked.popitem(last=False)
+        self._pool.submit(self._run, asked)
+        return asked.run_id
+
+    def progress(self, run_id: str) -> Document | None:
+        """How a run is going; None for one that was never asked for here, or long ago."""
+        with self._lock:
+            asked = self._asked.get(run_id)
+        if asked is None:
+            return None
+        document: dict[str, Any] = to_json(asked)
+        return {"id": document.pop("run_id"), **document}
+
+    def not_ready(self) -> str | None:
+        return None
+
+    def stop(self) -> None:
+        """Finish the run that is going, forget the rest."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, asked: _Asked) -> None:
+        self._note(asked.run_id, state="running")
+        try:
+            run = self._runner.run(asked.kind, asked.since, asked.until, lambda share: self._note(asked.run_id, progress=share))
+        except Exception as error:  # the loop's edge: a failed job is reported, and the next one runs
+            log.error("job_failed", kind=asked.kind, exc_info=error)
+            self._note(asked.run_id, state="failed", error=str(error))
+            return
+        error_text = str(getattr(run, "error", ""))
+        state = "failed" if error_text else "done"
+        self._note(
+            asked.run_id,
+            state=state,
+            progress=1.0 if state == "done" else float(getattr(run, "progress", 0.0)),
+            detail=str(getattr(run, "detail", "")),
+            error=error_text,
+            rows_written=int(getattr(run, "rows_written", 0)),
+        )
+
+    def _note(self, run_id: str, **changes: Any) -> None:
+        with self._lock:
+            if run_id in self._asked:
+                self._asked[run_id] = replace(self._asked[run_id], **changes)

@@ -1,0 +1,157 @@
+"""One answer, four formats: JSON, CSV, Arrow stream, Parquet, chosen by `Accept` (or `?format=` in a link)."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+from urllib.parse import urlencode
+
+import polars as pl
+from fastapi import Request
+from fastapi.responses import Response
+
+from api.documents import to_items, to_json
+from api.problems import ProblemError
+
+
+class Format(StrEnum):
+    """A format an answer can have; the values are what `?format=` takes."""
+
+    JSON = "json"
+    CSV = "csv"
+    ARROW = "arrow"
+    PARQUET = "parquet"
+
+
+MEDIA_TYPES = {
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.ARROW: "application/vnd.apache.arrow.stream",
+    Format.PARQUET: "application/vnd.apache.parquet",
+}
+_ACCEPTED = {
+    "application/json": Format.JSON,
+    "text/csv": Format.CSV,
+    "application/vnd.apache.arrow.stream": Format.ARROW,
+    "application/vnd.apache.parquet": Format.PARQUET,
+    "application/x-parquet": Format.PARQUET,
+    "application/*": Format.JSON,
+    "text/*": Format.CSV,
+    "*/*": Format.JSON,
+}
+
+TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            MEDIA_TYPES[form].partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
+            for form in (Format.CSV, Format.ARROW, Format.PARQUET)
+        }
+    }
+}
+"""For the OpenAPI entry of a route that answers with `table`."""
+
+
+def choose(request: Request) -> Format:
+    """The format a caller wants. Raises a 406 problem when it is none of ours."""
+    named = request.query_params.get("format")
+    if named is not None:
+        if named not in Format:
+            raise _not_acceptable(f"format={named!r}")
+        return Format(named)
+    accept = request.headers.get("accept", "*/*")
+    ranked = sorted(_ranges(accept), key=lambda part: -part[1])
+    for media_range, quality in ranked:
+        if quality > 0 and media_range in _ACCEPTED:
+            return _ACCEPTED[media_range]
+    raise _not_acceptable(f"Accept: {accept[:200]}")
+
+
+def table(
+    request: Request, frame: pl.DataFrame, *, next_cursor: str | None = None, extra: Mapping[str, Any] | None = None
+) -> Response:
+    """
+    `frame` as the caller wants it.
+
+    JSON is `{"items": [...], "next": cursor or null}` with `extra` beside; the other formats carry the cursor in a `Link` header.
+    """
+    form = choose(request)
+    headers = {"Vary": "Accept"}
+    if next_cursor is not None:
+        query = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
+        headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("cursor", next_cursor)])}>; rel="next"'
+    if form is Format.JSON:
+        body = json.dumps({"items": to_items(frame), "next": next_cursor, **to_json(extra or {})}, ensure_ascii=False).encode()
+    else:
+        body = _WRITERS[form](frame)
+        headers["Content-Disposition"] = f'attachment; filename="{_file_name(request, form)}"'
+    return Response(body, media_type=MEDIA_TYPES[form], headers=headers)
+
+
+def listing(request: Request, items: Sequence[Mapping[str, Any]], *, next_cursor: str | None = None) -> Response:
+    """Documents of one shape as `table` does it; nested values become JSON text outside JSON."""
+    if choose(request) is Format.JSON:
+        body = json.dumps({"items": to_json(list(items)), "next": next_cursor}, ensure_ascii=False)
+        return Response(body, media_type=MEDIA_TYPES[Format.JSON], headers={"Vary": "Accept"})
+    rows = [{key: _flat(value) for key, value in to_json(item).items()} for item in items]
+    return table(request, pl.DataFrame(rows, infer_schema_length=None), next_cursor=next_cursor)
+
+
+def csv_ready(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with nested columns as JSON text, which CSV has no other way to hold."""
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    texts = [pl.Series(name, [_flat(to_json(value)) for value in frame[name].to_list()], dtype=pl.String) for name in nested]
+    return frame.with_columns(texts)
+
+
+def _ranges(accept: str) -> list[tuple[str, float]]:
+    found = []
+    for part in accept.split(","):
+        media_range, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        weights = [parameter[2:] for parameter in parameters if parameter.startswith("q=")]
+        found.append((media_range, _quality(weights[0]) if weights else 1.0))
+    return found
+
+
+def _quality(text: str) -> float:
+    try:
+        return min(1.0, max(0.0, float(text)))
+    except ValueError:
+        return 0.0
+
+
+def _not_acceptable(asked: str) -> ProblemError:
+    offered = ", ".join(kind.partition(";")[0] for kind in MEDIA_TYPES.values())
+    return ProblemError(
+        406, "not-acceptable", "no such format", f"{asked} is none of {offered}", f"send Accept with one of {offered}"
+    )
+
+
+def _flat(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+
+
+def _csv(frame: pl.DataFrame) -> bytes:
+    return csv_ready(frame).write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.9fZ").encode()
+
+
+def _arrow(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+    return buffer.getvalue()
+
+
+def _parquet(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return buffer.getvalue()
+
+
+_WRITERS = {Format.CSV: _csv, Format.ARROW: _arrow, Format.PARQUET: _parquet}
+
+
+def _file_name(request: Request, form: Format) -> str:
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in request.url.path.rsplit("/", 1)[-1]) or "answer"
+    return f"{stem[:80]}.{form}"

@@ -1,0 +1,33 @@
+-- Judgements of one trace: those that name it, and those of its session or of its responses that were resolved to it.
+WITH candidates AS
+(
+    SELECT
+        evaluation_id, target_scope, target_trace_id, target_span_id, target_session_id, target_response_id, name, score, label,
+        passed, explanation, annotator_kind, identifier, evaluator_error, evaluator_version, sampling_rule, source_dialect,
+        source_form, metadata, evaluated_at, received_at
+    FROM evaluation_records FINAL
+    WHERE target_trace_id = {trace_id:String}
+    UNION ALL
+    SELECT
+        evaluation_id, target_scope, target_trace_id, target_span_id, target_session_id, target_response_id, name, score, label,
+        passed, explanation, annotator_kind, identifier, evaluator_error, evaluator_version, sampling_rule, source_dialect,
+        source_form, metadata, evaluated_at, received_at
+    FROM evaluation_records FINAL
+    WHERE target_trace_id = ''
+        AND ((target_session_id != '' AND target_session_id IN {session_ids:Array(String)})
+            OR (target_session_id = '' AND target_response_id != '' AND target_response_id IN {response_ids:Array(String)}))
+)
+SELECT
+    candidates.evaluation_id AS evaluation_id, target_scope, target_trace_id, target_span_id, target_session_id,
+    target_response_id, if(target.span_id = '', target_span_id, target.span_id) AS span_id, name, score, label, passed, explanation,
+    annotator_kind, identifier, evaluator_error, evaluator_version, sampling_rule, source_dialect, source_form, metadata,
+    evaluated_at, received_at
+FROM candidates
+LEFT JOIN
+(
+    SELECT evaluation_id, trace_id, span_id
+    FROM evaluation_targets FINAL
+    WHERE evaluation_id IN (SELECT evaluation_id FROM candidates)
+) AS target ON target.evaluation_id = candidates.evaluation_id
+WHERE target_trace_id = {trace_id:String} OR target.trace_id = {trace_id:String}
+ORDER BY evaluated_at, evaluation_id
