@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from storage.client import Store
+from storage.cluster import local_name
 from storage.sql import load
 
 # Each database says itself which schema it has and who is active.
@@ -42,13 +43,17 @@ NOTHING = Fingerprint(0, 0)
 def data_tables(store: Store) -> list[str]:
     """Tables whose rows must be carried along, by name. What materialized views feed fills itself, on restore as in life."""
     names = store.frame(load("data_tables"), {"database": store.database})["name"].to_list()
-    return [name for name in names if name not in OWN_TO_A_DATABASE]
+    return [name for name in (name.removesuffix("_local") for name in names) if name not in OWN_TO_A_DATABASE]
 
 
 def chunks(store: Store) -> Iterator[Chunk]:
     """Every chunk of every table, by table and partition."""
+    sql = load("chunks")
+    if store.cluster:
+        sql = sql.replace("system.parts", f"cluster('{store.cluster.name}', system.parts)")
     for table in data_tables(store):
-        found = store.frame(load("chunks"), {"database": store.database, "table": table})
+        holder = local_name(table) if store.cluster else table
+        found = store.frame(sql, {"database": store.database, "table": holder})
         yield from (Chunk(table, partition) for partition in found["partition_id"].to_list())
 
 
@@ -66,5 +71,5 @@ def export(store: Store, chunk: Chunk, path: Path) -> None:
 
 def replace(store: Store, chunk: Chunk, path: Path) -> None:
     """Make the chunk hold exactly the rows of a Parquet file. Safe to repeat."""
-    store.command(f"ALTER TABLE `{chunk.table}` DROP PARTITION ID '{chunk.partition}'")
+    store.alter(chunk.table, f"DROP PARTITION ID '{chunk.partition}'")
     store.import_parquet(chunk.table, path)

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self, cast
 
 import clickhouse_connect
 import polars as pl
@@ -17,6 +17,8 @@ import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
+from storage.cluster import SETTINGS as cluster_settings
+from storage.cluster import Cluster
 from storage.errors import DataDirectoryBusyError, StoreRefusedError, StoreUnavailableError
 
 DATABASE = "spanwise"
@@ -24,6 +26,10 @@ DATABASE = "spanwise"
 # Codes after which the same statement may succeed: timeouts, memory, too many parts or queries, network,
 # read-only replicas, no space left.
 _RETRYABLE_CODES = frozenset({3, 159, 160, 164, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 999})
+
+
+# An insert may carry spans of any day, however wrong a sender's clock is: each month is a partition of its own.
+SETTINGS: dict[str, Any] = {"max_partitions_per_insert_block": 0}
 
 
 class DirectoryOwner:
@@ -58,10 +64,18 @@ class Store:
         StoreRefusedError: the statement is wrong, or the store refuses it for good.
     """
 
-    def __init__(self, arguments: Mapping[str, Any], database: str, owner: DirectoryOwner | None) -> None:
+    def __init__(
+        self,
+        arguments: Mapping[str, Any],
+        database: str,
+        owner: DirectoryOwner | None,
+        cluster: Cluster | None = None,
+    ) -> None:
         self.database = database
-        self.is_embedded = owner is not None
+        self.cluster = cluster
+        self.is_embedded = arguments.get("interface") == "chdb"
         self._arguments = dict(arguments)
+        self._settings = SETTINGS | (cluster_settings if cluster else {})
         self._owner = owner
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
         with self._translated():
@@ -81,9 +95,29 @@ class Store:
             raise
 
     @classmethod
-    def server(cls, url: str, database: str = DATABASE) -> Self:
-        """Open a ClickHouse server by URL (`clickhouse://user:password@host:8123`)."""
-        return cls({"dsn": url, "autogenerate_session_id": False}, database, None)
+    def server(
+        cls,
+        url: str,
+        database: str = DATABASE,
+        *,
+        cluster: str = "",
+        connect_timeout_seconds: float = 10.0,
+        query_timeout_seconds: float = 300.0,
+    ) -> Self:
+        """
+        Open a ClickHouse server by URL.
+
+        Args:
+            url: `clickhouse://user:password@host:8123`; `clickhouses://` or `?secure=true` speaks TLS.
+            cluster: its name, when tables are to be Replicated and Distributed.
+        """
+        arguments = {
+            "dsn": url,
+            "autogenerate_session_id": False,
+            "connect_timeout": connect_timeout_seconds,
+            "send_receive_timeout": query_timeout_seconds,
+        }
+        return cls(arguments, database, None, Cluster(cluster) if cluster else None)
 
     @property
     def connection_arguments(self) -> Mapping[str, Any]:
@@ -117,11 +151,22 @@ class Store:
         with self._connection() as client:
             client.insert_arrow(table, arrow, settings=dict(settings or {}))
 
+    def alter(
+        self,
+        table: str,
+        clause: str,
+        parameters: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Run `ALTER TABLE table clause` where the rows lie: here, or on every node of the cluster."""
+        target = self.cluster.target(table) if self.cluster else f"`{table}`"
+        self.command(f"ALTER TABLE {target} {clause}", parameters, settings)
+
     def export_parquet(self, sql: str, path: Path, parameters: Mapping[str, Any] | None = None) -> None:
         """Stream a query's result into a Parquet file."""
         with self._connection() as client, path.open("wb") as file:
             stream = client.raw_stream(sql, parameters=dict(parameters or {}), fmt="Parquet")
-            shutil.copyfileobj(stream, file, 1 << 20)
+            shutil.copyfileobj(cast(IO[bytes], stream), file, 1 << 20)
 
     def import_parquet(self, table: str, path: Path) -> None:
         """Append the rows of a Parquet file to `table`."""
@@ -143,8 +188,12 @@ class Store:
             try:
                 client = self._idle.get_nowait()
             except queue.Empty:
-                client = clickhouse_connect.get_client(**self._arguments, database=self.database)
-            yield client
+                client = clickhouse_connect.get_client(**self._arguments, database=self.database, settings=self._settings)
+            try:
+                yield client
+            except BaseException:
+                client.close()
+                raise
             self._idle.put(client)
 
     @contextmanager

@@ -56,7 +56,7 @@ def known_migrations() -> list[Migration]:
 
 def migrate(store: Store) -> list[Migration]:
     """Apply what is missing and return it. Every statement is idempotent, so a run cut short is simply run again."""
-    store.command(_LEDGER)
+    store.command(store.cluster.arrange([_LEDGER.strip()])[0] if store.cluster else _LEDGER)
     applied = {
         row["number"]: row["checksum"]
         for row in store.frame("SELECT number, checksum FROM schema_migrations FINAL").iter_rows(named=True)
@@ -71,7 +71,8 @@ def migrate(store: Store) -> list[Migration]:
             if applied[migration.number] != migration.checksum:
                 raise SchemaMismatchError(f"schema file {migration.name} differs from the one this database was made with")
             continue
-        for statement in migration.statements():
+        statements = migration.statements()
+        for statement in store.cluster.arrange(statements) if store.cluster else statements:
             store.command(statement)
         store.command(
             "INSERT INTO schema_migrations (number, name, checksum) VALUES ({number:UInt32}, {name:String}, {checksum:String})",

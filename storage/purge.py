@@ -77,6 +77,5 @@ def _erase(store: Store, table: str, column: str, ids: list[str]) -> Erased:
     counting = f"SELECT count() AS n FROM `{table}` WHERE `{column}` IN {{ids:Array(String)}}"
     n_before = store.frame(counting, {"ids": ids})["n"].item()
     if n_before:
-        deleting = f"ALTER TABLE `{table}` DELETE WHERE `{column}` IN {{ids:Array(String)}}"
-        store.command(deleting, {"ids": ids}, settings={"mutations_sync": 2})
+        store.alter(table, f"DELETE WHERE `{column}` IN {{ids:Array(String)}}", {"ids": ids}, {"mutations_sync": 2})
     return Erased(table, n_before, store.frame(counting, {"ids": ids})["n"].item())

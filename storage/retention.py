@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from storage.client import Store
+from storage.cluster import local_name
 from storage.config import RetentionConfig
 from storage.sql import load
 
@@ -55,13 +56,12 @@ def apply(store: Store, config: RetentionConfig) -> list[str]:
     for rule in _RULES:
         days: int = getattr(config, rule.setting)
         wanted = f"toDateTime({rule.column}) + toIntervalDay({days})" if days else ""
-        present = store.frame(load("table_ttl"), {"database": store.database, "table": rule.table})["ttl"].item()
-        if present == wanted:
+        if _ttl(store, rule.table) == wanted:
             continue
         if wanted:
-            store.command(f"ALTER TABLE `{rule.table}` MODIFY TTL {wanted}", settings={"materialize_ttl_after_modify": 0})
+            store.alter(rule.table, f"MODIFY TTL {wanted}", settings={"materialize_ttl_after_modify": 0})
         else:
-            store.command(f"ALTER TABLE `{rule.table}` REMOVE TTL")
+            store.alter(rule.table, "REMOVE TTL")
         changed.append(rule.table)
         log.info("retention_set", table=rule.table, days=days)
     return changed
@@ -79,7 +79,7 @@ def strip_content(store: Store, config: RetentionConfig) -> int:
     parameters = {"keys": CONTENT_KEYS, "days": config.content_days}
     partitions = store.frame(load("content_partitions"), parameters)["partition"].to_list()
     for partition in partitions:
-        store.command(load("strip_content"), parameters | {"partition": partition}, settings={"mutations_sync": 2})
+        store.alter("span_records", load("strip_content"), parameters | {"partition": partition}, {"mutations_sync": 2})
         log.info("content_stripped", partition=partition)
     return len(partitions)
 
@@ -87,5 +87,11 @@ def strip_content(store: Store, config: RetentionConfig) -> int:
 def enforce(store: Store) -> None:
     """Drop what has expired now instead of at the next merge."""
     for rule in _RULES:
-        if store.frame(load("table_ttl"), {"database": store.database, "table": rule.table})["ttl"].item():
-            store.command(f"ALTER TABLE `{rule.table}` MATERIALIZE TTL", settings={"mutations_sync": 2})
+        if _ttl(store, rule.table):
+            store.alter(rule.table, "MATERIALIZE TTL", settings={"mutations_sync": 2})
+
+
+def _ttl(store: Store, table: str) -> str:
+    holder = local_name(table) if store.cluster else table
+    ttl: str = store.frame(load("table_ttl"), {"database": store.database, "table": holder})["ttl"].item()
+    return ttl

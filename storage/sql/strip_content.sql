@@ -1,4 +1,4 @@
-ALTER TABLE span_records
+-- The clause of an ALTER of span_records.
 UPDATE
     attribute_types = arrayFilter((t, k) -> NOT match(k, {keys:String}), attribute_types, mapKeys(attributes)),
     attributes = mapFilter((k, v) -> NOT match(k, {keys:String}), attributes),
