@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from datetime import UTC, datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
@@ -78,6 +81,92 @@ class EvaluatorRules(BaseModel):
     )
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PER_MILLION = Field(None, ge=0, le=1_000_000, description="USD per million tokens of this class")
+
+
+class PriceConfig(BaseModel):
+    """
+    What one model costs from a moment on: any sum of token rates, a fee per request, and a share of a GPU's time.
+
+    A token class without a rate falls back to the class that contains it (cached and audio input to input, reasoning and audio
+    output to output). All rates 0 means free. Rates absent and nothing else given is refused.
+    """
+
+    model_config = _FROZEN
+
+    model: str = Field(min_length=1, description="model as requested or as answering; case is ignored")
+    provider: str = Field("", description="provider this price is for; empty for any")
+    aliases: frozenset[str] = Field(frozenset(), description="further names of the same model")
+    effective_from: AwareDatetime = Field(_EPOCH, description="calls that started at or after this moment have this price")
+    input_usd_per_mtok: Decimal | None = _PER_MILLION
+    output_usd_per_mtok: Decimal | None = _PER_MILLION
+    cache_read_usd_per_mtok: Decimal | None = _PER_MILLION
+    cache_write_usd_per_mtok: Decimal | None = _PER_MILLION
+    reasoning_usd_per_mtok: Decimal | None = _PER_MILLION
+    audio_input_usd_per_mtok: Decimal | None = _PER_MILLION
+    audio_output_usd_per_mtok: Decimal | None = _PER_MILLION
+    request_usd: Decimal | None = Field(None, ge=0, le=1_000_000, description="USD per call")
+    gpu_hour_usd: Decimal | None = Field(None, ge=0, le=1_000_000, description="USD per hour of the GPUs that serve one call")
+    concurrent_requests: Decimal | None = Field(
+        None,
+        gt=0,
+        description="calls that share those GPUs at a time; without it a call pays for all the time it keeps them busy",
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.concurrent_requests is not None and self.gpu_hour_usd is None:
+            raise ValueError("concurrent_requests needs gpu_hour_usd")
+        rates = (self.input_usd_per_mtok, self.output_usd_per_mtok, self.request_usd, self.gpu_hour_usd)
+        if all(rate is None for rate in rates):
+            raise ValueError("a price needs a token rate, request_usd or gpu_hour_usd")
+        return self
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name of the model, in lower case."""
+        return frozenset(name.lower() for name in {self.model, *self.aliases})
+
+    @property
+    def price_id(self) -> str:
+        """The same model, provider and moment is the same entry: putting it again replaces it."""
+        text = "\0".join((self.model.lower(), self.provider.lower(), self.effective_from.astimezone(UTC).isoformat()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class JobRules(BaseModel):
+    """How much a job takes on at a time, and how far back it looks again."""
+
+    model_config = _FROZEN
+
+    overlap_seconds: float = Field(
+        60.0, ge=0, description="seconds before its watermark a job looks again: longer than an insert takes to become visible"
+    )
+    window_traces: int = Field(100_000, gt=0, description="touched traces that are listed at a time")
+    batch_spans: int = Field(60_000, gt=0, description="spans that are assembled at a time")
+    batch_units: int = Field(200_000, gt=0, description="traces that are rolled up at a time")
+    retry_attempts: int = Field(3, ge=1, description="how often a run is tried before it waits for the next one")
+    retry_seconds: float = Field(0.5, ge=0, description="pause before a run is tried again, seconds, doubled each time")
+
+
+class MaturityRules(BaseModel):
+    """How long after a trace's start each metric is read for it, where no history says better."""
+
+    model_config = _FROZEN
+
+    evaluators_seconds: int = Field(3_600, gt=0, description="evaluators' verdicts, seconds")
+    thumbs_seconds: int = Field(6 * 3_600, gt=0, description="thumbs, seconds")
+    feedback_seconds: int = Field(
+        24 * 3_600, gt=0, description="escalations, corrections, abandonments, refunds and overturned reviews, seconds"
+    )
+    traces_seconds: int = Field(300, gt=0, description="what is known with the trace: flags, cost, latency, tokens, seconds")
+    shortest_seconds: int = Field(600, gt=0, description="shortest maturity that history may give, seconds")
+    longest_seconds: int = Field(72 * 3_600, gt=0, description="longest maturity that history may give, seconds")
+    history_days: int = Field(14, gt=0, description="days of the baseline's verdicts that maturity is estimated from")
+    least_verdicts: int = Field(100, gt=0, description="verdicts below which there is no history to estimate from")
+
+
 class AnalyticsConfig(BaseModel):
     """The analytics section of the settings tree."""
 
@@ -85,3 +174,5 @@ class AnalyticsConfig(BaseModel):
 
     assembly: AssemblyRules = Field(default_factory=AssemblyRules, description="how the spans of a trace become facts")
     evaluation: EvaluatorRules = Field(default_factory=EvaluatorRules, description="how evaluations become verdicts")
+    jobs: JobRules = Field(default_factory=JobRules, description="how much a job takes on at a time")
+    maturity: MaturityRules = Field(default_factory=MaturityRules, description="how long a metric waits for late verdicts")

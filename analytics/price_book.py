@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import polars as pl
 
+from analytics.config import PriceConfig
 from analytics.frames import require
 from analytics.list_prices import TIERS, list_rates
-from analytics.prices import Price
 from analytics.rates import FEMTO, Rates
 
 SPANS_TO_PRICE = pl.Schema(
@@ -52,9 +52,9 @@ class PriceBook:
         prices: the user's own; of two for the same model, provider and moment the later in order wins.
     """
 
-    def __init__(self, prices: Iterable[Price] = ()) -> None:
+    def __init__(self, prices: Iterable[PriceConfig] = ()) -> None:
         self._prices = sorted(enumerate(prices), key=lambda item: (item[1].effective_from, item[0]))
-        self._by_name: dict[str, list[Price]] = {}
+        self._by_name: dict[str, list[PriceConfig]] = {}
         for _, price in self._prices:
             for name in price.names:
                 self._by_name.setdefault(name, []).append(price)
@@ -111,7 +111,7 @@ class PriceBook:
                 return found
         return Rates()
 
-    def _own_price(self, models: tuple[str, str], provider: str, epoch: int) -> Price | None:
+    def _own_price(self, models: tuple[str, str], provider: str, epoch: int) -> PriceConfig | None:
         if epoch == 0:
             return None
         now = self._moments[epoch - 1]
@@ -134,7 +134,7 @@ RATE_SCHEMA = pl.Schema({name: pl.Int128 for name in _RATES if name not in ("sou
 }
 
 
-def rates_of(price: Price) -> Rates:
+def rates_of(price: PriceConfig) -> Rates:
     """A user's price as rates per token, call and nanosecond."""
     by_tokens = price.input_usd_per_mtok is not None or price.output_usd_per_mtok is not None
     per_hour = price.gpu_hour_usd or Decimal(0)

@@ -1,101 +1,74 @@
-"""The user's own prices: what one looks like in `spanwise.toml`, over the API and in the table, and their history."""
+"""The history of the user's own prices: seeds from the settings, and what was put over the API."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
-
+from analytics.config import PriceConfig
 from storage.client import Store
 from storage.prices import read_price_rows, write_price_row
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_PER_MILLION = Field(None, ge=0, le=1_000_000, description="USD per million tokens of this class")
-
-
-class Price(BaseModel):
-    """
-    What one model costs from a moment on: any sum of token rates, a fee per request, and a share of a GPU's time.
-
-    A token class without a rate falls back to the class that contains it (cached and audio input to input, reasoning and audio
-    output to output). All rates 0 means free. Rates absent and nothing else given is refused.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str = Field(min_length=1, description="model as requested or as answering; case is ignored")
-    provider: str = Field("", description="provider this price is for; empty for any")
-    aliases: frozenset[str] = Field(frozenset(), description="further names of the same model")
-    effective_from: AwareDatetime = Field(_EPOCH, description="calls that started at or after this moment have this price")
-    input_usd_per_mtok: Decimal | None = _PER_MILLION
-    output_usd_per_mtok: Decimal | None = _PER_MILLION
-    cache_read_usd_per_mtok: Decimal | None = _PER_MILLION
-    cache_write_usd_per_mtok: Decimal | None = _PER_MILLION
-    reasoning_usd_per_mtok: Decimal | None = _PER_MILLION
-    audio_input_usd_per_mtok: Decimal | None = _PER_MILLION
-    audio_output_usd_per_mtok: Decimal | None = _PER_MILLION
-    request_usd: Decimal | None = Field(None, ge=0, le=1_000_000, description="USD per call")
-    gpu_hour_usd: Decimal | None = Field(None, ge=0, le=1_000_000, description="USD per hour of the GPUs that serve one call")
-    concurrent_requests: Decimal | None = Field(
-        None,
-        gt=0,
-        description="calls that share those GPUs at a time; without it a call pays for all the time it keeps them busy",
-    )
-
-    @model_validator(mode="after")
-    def _says_something(self) -> Price:
-        if self.concurrent_requests is not None and self.gpu_hour_usd is None:
-            raise ValueError("concurrent_requests needs gpu_hour_usd")
-        rates = (self.input_usd_per_mtok, self.output_usd_per_mtok, self.request_usd, self.gpu_hour_usd)
-        if all(rate is None for rate in rates):
-            raise ValueError("a price needs a token rate, request_usd or gpu_hour_usd")
-        return self
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every name of the model, in lower case."""
-        return frozenset(name.lower() for name in {self.model, *self.aliases})
-
-    @property
-    def price_id(self) -> str:
-        """The same model, provider and moment is the same entry: putting it again replaces it."""
-        text = "\0".join((self.model.lower(), self.provider.lower(), self.effective_from.astimezone(UTC).isoformat()))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+SETTINGS = "settings"
+"""The author of prices that come from the settings."""
 
 
 @dataclass(frozen=True)
 class PriceEntry:
     """One line of the price history."""
 
-    price: Price
-    # settings, or who put it over the API
+    price: PriceConfig
     author: str
     recorded_at: datetime | None
-    is_seed: bool
+
+    def document(self, *, is_current: bool) -> dict[str, Any]:
+        """As the API shows it."""
+        said = self.price.model_dump(mode="json", exclude_none=True)
+        recorded_at = self.recorded_at.isoformat() if self.recorded_at else None
+        return said | {"author": self.author, "recorded_at": recorded_at, "is_current": is_current}
 
 
-def set_price(store: Store, price: Price, author: str) -> PriceEntry:
-    """Put a price into the history; the past is not rewritten unless `reprice` is run. Returns the entry."""
-    write_price_row(store, price.price_id, price.model, price.provider, price.effective_from, price.model_dump_json(), author)
-    return next(entry for entry in read_entries(store, ()) if entry.price.price_id == price.price_id)
+class PriceHistory:
+    """
+    The user's own prices: seeds from the settings, which are read-only, and entries made over the API, which win from their
+    `effective_from` on. A new price never rewrites the past; `reprice` does, when asked.
+    """
 
+    def __init__(self, store: Store, seeds: Iterable[PriceConfig] = ()) -> None:
+        self._store = store
+        self._seeds = tuple(seeds)
 
-def delete_price(store: Store, price: Price, author: str) -> None:
-    """Take an entry made over the API out of the history."""
-    write_price_row(
-        store, price.price_id, price.model, price.provider, price.effective_from, price.model_dump_json(), author, is_deleted=True
-    )
+    def entries(self) -> list[PriceEntry]:
+        """Everything, sorted by model, provider and moment; of equals the one that wins is last."""
+        stored = [
+            PriceEntry(PriceConfig.model_validate_json(row["price"]), row["author"], row["recorded_at"])
+            for row in read_price_rows(self._store).iter_rows(named=True)
+        ]
+        entries = [PriceEntry(price, SETTINGS, None) for price in self._seeds] + stored
+        return sorted(entries, key=lambda e: (e.price.model.lower(), e.price.provider.lower(), e.price.effective_from))
 
+    def prices(self, with_history: bool) -> Sequence[Mapping[str, Any]]:
+        """As documents, `is_current` telling which entry of a model and provider is the newest; without history only these."""
+        entries = self.entries()
+        newest = {(e.price.model.lower(), e.price.provider.lower()): i for i, e in enumerate(entries)}
+        documents = [entry.document(is_current=i in newest.values()) for i, entry in enumerate(entries)]
+        return [document for document in documents if with_history or document["is_current"]]
 
-def read_entries(store: Store, seeds: Iterable[Price]) -> list[PriceEntry]:
-    """The whole history, seeds from the settings included, sorted by model, provider and moment; seeds first among equals."""
-    stored = [
-        PriceEntry(Price.model_validate_json(row["price"]), row["author"], row["recorded_at"], is_seed=False)
-        for row in read_price_rows(store).iter_rows(named=True)
-    ]
-    entries = [PriceEntry(price, "settings", None, is_seed=True) for price in seeds] + stored
-    return sorted(entries, key=lambda e: (e.price.model.lower(), e.price.provider.lower(), e.price.effective_from, not e.is_seed))
+    def set_price(self, price: Mapping[str, Any], author: str) -> Mapping[str, Any]:
+        """
+        Put an entry into the history; the same model, provider and moment again replaces it.
+
+        Args:
+            price: the fields of `PriceConfig`.
+            author: who does it.
+
+        Raises:
+            ValueError: it is no price.
+        """
+        entry = PriceConfig.model_validate(dict(price))
+        write_price_row(
+            self._store, entry.price_id, entry.model, entry.provider, entry.effective_from, entry.model_dump_json(), author
+        )
+        return PriceEntry(entry, author, datetime.now(UTC)).document(is_current=True)
