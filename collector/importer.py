@@ -61,7 +61,7 @@ def import_file(
     wait: Callable[[float], None] = time.sleep,
 ) -> Imported:
     """
-    Send every message of a file through the intake, in order; while the spool is full, wait. Importing a file again doubles nothing.
+    Send every message of a file through the intake, in order; while the spool is full, wait. Importing again doubles nothing.
 
     Raises:
         UnreadableFileError: damaged or of another kind; what came before is kept.
