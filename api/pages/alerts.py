@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -13,8 +14,7 @@ from pydantic import TypeAdapter
 
 from alerts.page import Content, StreamLine, TraceLink, from_json
 from api.dependencies import Admin, Reader, ServicesDep
-from api.pages.forms import SameOrigin, see
-from api.pages.rendering import link, render, segment
+from api.pages.rendering import link, render, see, segment
 from api.pages.words import Badge, alert_badge, cohort_name, metric_name, verdict_badge
 from api.services import Document
 from storage.alerts import AlertState
@@ -148,7 +148,7 @@ def alert_page(request: Request, alert_id: str, services: ServicesDep, key: Read
 
 @router.post("/alerts/{alert_id}/acknowledge")
 def acknowledge(
-    alert_id: str, services: ServicesDep, key: Admin, _origin: SameOrigin, note: Annotated[str, Form(max_length=2000)] = ""
+    alert_id: str, services: ServicesDep, key: Admin, note: Annotated[str, Form(max_length=2000)] = ""
 ) -> RedirectResponse:
     """Somebody looks after it."""
     services.alerts.acknowledge(alert_id, key.name, note)
@@ -160,7 +160,6 @@ def silence(
     alert_id: str,
     services: ServicesDep,
     key: Admin,
-    _origin: SameOrigin,
     reason: Annotated[str, Form(min_length=1, max_length=2000)],
     hours: Annotated[int, Form(ge=1, le=_MAX_SILENCE_HOURS)],
 ) -> RedirectResponse:
@@ -174,7 +173,6 @@ def accept(
     alert_id: str,
     services: ServicesDep,
     key: Admin,
-    _origin: SameOrigin,
     reason: Annotated[str, Form(min_length=1, max_length=2000)],
 ) -> RedirectResponse:
     """The harm is known and accepted."""
@@ -266,8 +264,7 @@ def _steps(alert: Document) -> tuple[Step, ...]:
     ]
     if alert.get("silenced_until"):
         steps.append(Step(_time(alert["silenced_until"]), "End of the silence" + by("silenced_by", "silence_reason")))
-    known = [step for step in steps if step.at is not None]
-    return tuple(sorted(known, key=lambda step: step.at or datetime.max))
+    return tuple(sorted((step for step in steps if step.at is not None), key=attrgetter("at")))
 
 
 def _delivery(document: Document) -> DeliveryLine:

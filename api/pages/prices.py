@@ -12,8 +12,7 @@ from pydantic import TypeAdapter
 
 from api import format as formats
 from api.dependencies import Admin, Reader, ServicesDep
-from api.pages.forms import SameOrigin, see
-from api.pages.rendering import render
+from api.pages.rendering import render, see
 from api.services import Document, Services
 from storage.api_keys import Scope
 
@@ -67,7 +66,6 @@ def add_price(
     request: Request,
     services: ServicesDep,
     key: Admin,
-    _origin: SameOrigin,
     model: Annotated[str, Form(max_length=200)] = "",
     provider: Annotated[str, Form(max_length=200)] = "",
     effective_from: Annotated[str, Form(max_length=40)] = "",

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from fastapi import Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api import format as formats
@@ -108,6 +108,11 @@ def static_url(name: str) -> str:
     """The address of a file under `api/static`, changing with its content so that browsers may keep it."""
     digest = hashlib.sha256((_ROOM / "static" / name).read_bytes()).hexdigest()[:10]
     return f"/static/{name}?v={digest}"
+
+
+def see(path: str) -> RedirectResponse:
+    """Answer a form: go and look there, so that a reload sends nothing twice."""
+    return RedirectResponse(path, status_code=303)
 
 
 def link(path: str, query: Mapping[str, Any] | None = None) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.pages import alerts, prices, rollout, rollouts, settings
+from api.pages import alerts, pairs, prices, rollout, rollouts, settings, trace
 
 router = APIRouter()
-for page in (rollouts, rollout, alerts, prices, settings):
+for page in (rollouts, rollout, pairs, trace, alerts, prices, settings):
     router.include_router(page.router)

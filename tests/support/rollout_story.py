@@ -190,7 +190,8 @@ def verdict(kind: VerdictKind = VerdictKind.DIVERGENCE) -> Verdict:
         quality="TaskCompletion failures 19.8 % vs 9.9 % teacher since 3 Mar: at least +2.6 pp (proved), best estimate +9.9 pp. "
         "412 student / 2,230 teacher traces, same prompt p-14, same evaluator judge-3.",
         cost="0.31× (0.29 to 0.33) at equal cohort mix, certified below the 0.50 target.",
-        certainty="Evidence 4,100 to 1 (this stream pages at 752). If nothing were wrong, at most 1 rollout in 20 would raise any page.",
+        certainty="Evidence 4,100 to 1 (this stream pages at 752). If nothing were wrong, at most 1 rollout "
+        "in 20 would raise any page.",
         reach="2 % of traffic, high value; about 240 student traces a day. Other 12 cohorts: no evidence of harm.",
         not_known="Groundedness in this cohort still collecting (31 of 50). No guard active.",
         action=f"Route {LOSING} back to the teacher; open 20 paired failures; gate: FAIL.",
