@@ -25,7 +25,7 @@ _COUNTED = dict(
         strict=True,
     )
 )
-DOLLARS = ("n_value", "sum", "squares", "capped_sum", "capped_squares", "tail_sum")
+DOLLARS = ("n_value", "sum", "squares", "capped_sum", "capped_squares")
 _RING_HOURS = 24
 
 
@@ -42,7 +42,7 @@ class ComparisonState:
         # guards look in both directions
         both = tuple(1 / ratio for ratio in reversed(rules.odds_ratios)) + rules.odds_ratios
         self.guarding = Ledger(both, rules.n_days)
-        # dollars per cohort: (candidate and baseline, days, number / sum / squares / capped sum / capped squares / tail sum)
+        # dollars per cohort: (candidate and baseline, days, number / sum / squares / capped sum / capped squares)
         self.dollars: dict[str, Floats] = {}
         # units per stratum and hour of the day, over the last 24 hours: (24, candidate and baseline)
         self.recent: dict[Stratum, Floats] = {}
@@ -70,6 +70,10 @@ class ComparisonState:
             )
         self._spend(table)
         self._remember(table)
+
+    def newest_minute(self) -> int:
+        """The last settled minute of any metric; day 0 before the first."""
+        return max((frontier - 1 for frontier in self.frontiers.values()), default=self.rules.day_zero)
 
     def ledger_of(self, metric: str) -> Ledger:
         return self.guarding if metric in GUARD_METRICS else self.paging
@@ -118,8 +122,7 @@ class ComparisonState:
                     first[key] = at
         high = self.rules.high_value
         for key in sorted(first, key=lambda k: (first[k], k.cohort != GLOBAL, k.cohort not in high, k)):
-            if key.metric not in GUARD_METRICS or key.cohort == GLOBAL:
-                self.ledger_of(key.metric).stream(key)
+            self.ledger_of(key.metric).stream(key)
         self.paging.make_room()
         self.guarding.make_room()
 

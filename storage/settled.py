@@ -31,10 +31,9 @@ _PER_ARM = {
     "n_value": pl.Int64,
     "sum": pl.Float64,
     "squares": pl.Float64,
-    # dollars cut at the cap: sum and squares; dollars of traces above the cap
+    # dollars with every trace cut at the cap: sum and sum of squares
     "capped_sum": pl.Float64,
     "capped_squares": pl.Float64,
-    "tail_sum": pl.Float64,
 }
 _PAIRS = ("n11", "n10", "n01", "n00", "n_incomplete")
 

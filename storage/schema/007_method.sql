@@ -20,7 +20,6 @@ CREATE TABLE IF NOT EXISTS settled_minutes
     squares_candidate Float64,
     capped_sum_candidate Float64,
     capped_squares_candidate Float64,
-    tail_sum_candidate Float64,
     n_baseline Int64,
     fail_baseline Int64,
     eligible_baseline Int64,
@@ -29,7 +28,6 @@ CREATE TABLE IF NOT EXISTS settled_minutes
     squares_baseline Float64,
     capped_sum_baseline Float64,
     capped_squares_baseline Float64,
-    tail_sum_baseline Float64,
     -- mirrored pairs: both failed; only the baseline; only the candidate; none; a verdict missing
     n11 Int64,
     n10 Int64,

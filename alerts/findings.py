@@ -1,0 +1,203 @@
+"""Reads a comparison's state: evidence, differences and ranges of every stream, as arrays first and as findings on demand."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+
+from alerts.ledger import BLOCK, COUNT, SCORE
+from alerts.method import differences, evidence
+from alerts.method.intervals import radius
+from alerts.method.proven import as_difference, proven_index
+from alerts.method.weights import StreamKey, group_of
+from alerts.rules import MINUTES_PER_DAY, Floats, Ints
+from alerts.state import ComparisonState
+from alerts.verdict import GLOBAL, ArmCounts, Interval, StreamFinding, StreamState
+
+MIN_UNITS, MIN_FAILURES, MIN_SCORES = 50, 10, 200
+
+
+class Findings:
+    """
+    Everything that can be said about the streams of one comparison now.
+
+    Args:
+        omega: the frozen reference mix; empty before it is frozen.
+        margins: gate margins of ordinary and of high-value streams (rate).
+        level: of the intervals. pairs_only: a guard says that unpaired units are not comparable.
+    """
+
+    def __init__(
+        self,
+        state: ComparisonState,
+        omega: dict[str, float],
+        margins: tuple[float, float],
+        level: float,
+        *,
+        pairs_only: bool = False,
+    ) -> None:
+        self.state, self.omega, self.level, self.margins = state, omega, level, margins
+        ledger, rules = state.paging, state.rules
+        self.streams = ledger.streams
+        self.today = self._today()
+        self._phi = np.array([rules.phi_of(key) for key in self.streams])
+        self._n_pairs = ledger.n_pairs().sum(axis=1)
+        everyone = np.arange(len(self.streams))
+        by_kind = [
+            evidence.log_e(ledger.log_components(kind, everyone, self.today + 1, rules.log_mass(), self._phi))
+            for kind in (ledger.unpaired, ledger.paired)
+        ]
+        both = np.where(self._n_pairs > 0, np.logaddexp(*by_kind) - np.log(2), by_kind[0])
+        only_pairs = pairs_only & (self._n_pairs > 0)
+        self.log_e: Floats = np.where(only_pairs, by_kind[1], both)
+        self.log_threshold = state.log_threshold(everyone, np.full(len(everyone), state.newest_minute()))
+        self.paged: Ints = np.where(only_pairs, ledger.paged[:, 1], ledger.paged[:, 0])
+        self._sums = {name: ledger.total(name) for name in (*BLOCK, *SCORE, *COUNT)}
+        self._n01, self._n10 = ledger.total("n01"), ledger.total("n10")
+        difference = differences.of_rates(self._sums, self._n01, self._n10, self._n_pairs, self._phi)
+        self.d, self.v = difference.d, difference.v
+
+    def _today(self) -> int:
+        newest = self.state.newest_minute()
+        return max(0, int(self.state.rules.day_of(np.array([newest]))[0]) - self.state.first_day)
+
+    def margin(self, key: StreamKey) -> float:
+        return self.margins[1] if key.cohort in self.state.rules.high_value else self.margins[0]
+
+    def weight(self, number: int) -> float:
+        """Share of alpha of a stream now."""
+        rules = self.state.rules
+        bar = np.log(rules.drift_days) if rules.is_drift else -np.log(rules.alpha)
+        return float(np.exp(bar - self.log_threshold[number]))
+
+    def standardised(self, metric: str, evaluator: str) -> differences.Standardised:
+        """The metric's difference at the reference mix."""
+        numbers = {k.cohort: i for k, i in self.state.paging.index.items() if (k.metric, k.evaluator) == (metric, evaluator)}
+        numbers.pop(GLOBAL, None)
+        return differences.standardised(
+            self.omega,
+            {c: float(self.d[i]) for c, i in numbers.items()},
+            {c: float(self.v[i]) for c, i in numbers.items()},
+            {c: (self._units(i, "nS"), self._units(i, "nT")) for c, i in numbers.items()},
+        )
+
+    def bounds(self, key: StreamKey, level: float) -> tuple[float, float] | None:
+        """Any-time bounds of a stream's difference at two-sided `level`, standardised for GLOBAL; None while collecting."""
+        d, v, note = self.estimate(key)
+        if d is None or v is None or note:
+            return None
+        width = float(radius(v, level, 0.8 * self.margin(key)))
+        return d - width, d + width
+
+    def estimate(self, key: StreamKey) -> tuple[float | None, float | None, str]:
+        """Difference, its variance, and why no range may be shown yet ('' if it may)."""
+        number = self.state.paging.index[key]
+        note = self._collecting(number)
+        if key.cohort == GLOBAL and self.omega:
+            result = self.standardised(key.metric, key.evaluator)
+            return result.d, result.v, note or result.note
+        d = float(self.d[number]) if np.isfinite(self.d[number]) else None
+        return d, float(self.v[number]), note
+
+    def _units(self, number: int, arm: str) -> float:
+        return float(self._sums[arm][number] + self._n_pairs[number])
+
+    def _collecting(self, number: int) -> str:
+        units = min(self._units(number, "nS"), self._units(number, "nT"))
+        pair_failures = 2 * self.state.paging.total("n11")[number] + self._n01[number] + self._n10[number]
+        failures = self._sums["xS"][number] + self._sums["xT"][number] + pair_failures
+        if self.state.rules.frozen_rates:
+            return ""
+        if units < MIN_UNITS:
+            return f"collecting: {int(units)} of {MIN_UNITS} comparable traces in the smaller arm"
+        if failures < MIN_FAILURES:
+            return f"collecting: {int(failures)} of {MIN_FAILURES} failures"
+        return ""
+
+    def start_day(self, number: int) -> int:
+        """s*: the start day whose own evidence is largest now."""
+        ledger, one = self.state.paging, slice(number, number + 1)
+        own = np.full(self.today + 1, -np.inf)
+        for kind in (ledger.unpaired, ledger.paired):
+            since = evidence.suffix_sums(ledger.sums[one, : self.today + 1, kind]) / self._phi[number]
+            own = np.logaddexp(own, evidence.log_e(since[0]))
+        return int(np.argmax(own))
+
+    def proven(self, number: int) -> int:
+        """Index of the proved odds ratio (0 is psi_0 = 1), -1 if nothing is proved."""
+        ledger, one, phi = self.state.paging, slice(number, number + 1), self._phi[number : number + 1]
+        mass = self.state.rules.log_mass()[: self.today + 1]
+        against = [
+            evidence.log_e_against(ledger.sums[one, : self.today + 1, kind], mass, phi)
+            for kind in (ledger.unpaired, ledger.paired)
+        ]
+        both = np.logaddexp(*against) - np.log(2) if self._n_pairs[number] > 0 else against[0]
+        return int(proven_index(both, 0.05)[0])
+
+    def finding(self, key: StreamKey, state: StreamState | None = None, *, is_bundle: bool = False) -> StreamFinding:
+        """All that is known about one stream."""
+        number = self.state.paging.index[key]
+        ledger, rules = self.state.paging, self.state.rules
+        d, _, note = self.estimate(key)
+        bounds = self.bounds(key, self.level)
+        if key.cohort == GLOBAL and not self.omega:
+            note = note or "at the mix of the matched traces: the reference mix is not frozen yet"
+        has_paged = bool(self.paged[number] >= 0)
+        start = self.start_day(number)
+        n_by_day, w_by_day = (part[number, start:].sum() for part in ledger.differences())
+        index = self.proven(number)
+        proved = max(index, 0) if has_paged else index
+        odds = (1.0, *rules.odds_ratios)[proved] if proved >= 0 else None
+        p_t = (ledger.get("xT")[number, start:].sum() + 0.5) / (ledger.get("nT")[number, start:].sum() + 1)
+        proved_difference = None if odds is None or rules.frozen_rates else max(0.0, as_difference(odds, float(p_t)))
+        default = StreamState.PAGED if has_paged else StreamState.COLLECTING if bounds is None else StreamState.NO_HARM_SEEN
+        at = int(self.paged[number])
+        return StreamFinding(
+            stream_id=key.stream_id + ("#prompts-pooled" if is_bundle else ""),
+            metric=key.metric,
+            evaluator=key.evaluator,
+            cohort=key.cohort,
+            group=group_of(key.metric),
+            is_high_value=key.cohort in rules.high_value,
+            is_bundle=is_bundle,
+            state=state or default,
+            baseline=self._arm(key, "T", 0),
+            candidate=self._arm(key, "S", 0),
+            difference=d,
+            interval=None if bounds is None else Interval(*bounds, self.level),
+            log_evidence=float(self.log_e[number]),
+            log_threshold=float(self.log_threshold[number]),
+            paged_minute=moment(at) if has_paged else None,
+            decided_at=moment(at + 1 + rules.maturity_of((key.metric, key.evaluator))) if has_paged else None,
+            since=moment(rules.day_zero + (start + self.state.first_day) * MINUTES_PER_DAY),
+            difference_since=float(n_by_day / w_by_day) if w_by_day > 0 else None,
+            baseline_since=self._arm(key, "T", start),
+            candidate_since=self._arm(key, "S", start),
+            proven_odds_ratio=odds,
+            proven_difference=proved_difference,
+            n_pairs=int(self._n_pairs[number]),
+            n_discordant_worse=int(self._n01[number]),
+            n_discordant_better=int(self._n10[number]),
+            note=note,
+        )
+
+    def _arm(self, key: StreamKey, arm: str, start: int) -> ArmCounts:
+        """Counts of all settled units of an arm since a day; coverage where sampled traces are known."""
+        ledger, number = self.state.paging, self.state.paging.index[key]
+        n, x = (int(ledger.get(f"{name}{arm}")[number, start:].sum()) for name in "uf")
+        sampled, missing = n, 0
+        base = self.state.guarding.index.get(StreamKey("eval_missing", key.evaluator, key.cohort))
+        if key.metric == "eval_fail" and base is not None:
+            guard = self.state.guarding
+            sampled, missing = (int(guard.get(f"{name}{arm}")[base, start:].sum()) for name in "uf")
+        coverage = (sampled - missing) / sampled if sampled else None
+        # Judged though nobody sampled it counts as scored, so the base is never below the units.
+        eligible = max(sampled, n + missing)
+        worst = Interval(x / eligible, (x + missing) / eligible, 0.0) if missing and eligible else None
+        return ArmCounts(n, x, x / n if n else None, eligible, coverage, worst)
+
+
+def moment(minute: int) -> datetime:
+    """A minute since 1970 as a time."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(minutes=minute)
