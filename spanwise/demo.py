@@ -101,8 +101,8 @@ def _ending_yesterday(scenario: Scenario) -> Scenario:
 
 def _settings(scenario: Scenario, sink: str) -> str:
     prices = "".join(
-        f'[[price]]\nmodel = "{arm.model}"\ninput_usd_per_million = {arm.usd_per_million_input}\n'
-        f"output_usd_per_million = {arm.usd_per_million_output}\n\n"
+        f'[[price]]\nmodel = "{arm.model}"\ninput_usd_per_mtok = {arm.usd_per_million_input}\n'
+        f"output_usd_per_mtok = {arm.usd_per_million_output}\n\n"
         for arm in (scenario.teacher, scenario.student)
     )
     return f"""\

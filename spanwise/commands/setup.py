@@ -1,0 +1,41 @@
+"""Commands about the set-up: config and doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from spanwise.doctor import State, examine
+from spanwise.settings import load, masked
+
+Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
+DataDir = Annotated[Path | None, typer.Option(help="data directory of the embedded engine")]
+
+_MARKS = {State.GOOD: "[green]✓ good[/]", State.ATTENTION: "[yellow]! look[/]", State.BAD: "[red]✗ bad[/]"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the program."""
+    app.command(name="config")(show_config)
+    app.command()(doctor)
+
+
+def show_config(config: Config = None) -> None:
+    """Print the effective settings as JSON, secrets masked."""
+    print(json.dumps(masked(load(config)), indent=2))
+
+
+def doctor(config: Config = None, data_dir: DataDir = None) -> None:
+    """Say what is wrong with this set-up and what to do. Exit code 1 when something is."""
+    table = Table("", "check", "finding", "what to do")
+    is_bad = False
+    for check in examine(load(config, {"data_dir": data_dir})):
+        table.add_row(_MARKS[check.state], check.name, check.finding, check.fix)
+        is_bad |= check.state is State.BAD
+    Console().print(table)
+    raise typer.Exit(1 if is_bad else 0)
