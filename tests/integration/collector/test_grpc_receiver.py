@@ -107,7 +107,12 @@ def test_an_empty_request_succeeds_and_leaves_nothing(
 
 def test_a_bad_span_is_rejected_alone_and_counted(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:
     good = make_span()
-    bad = [make_span(trace_id=b""), make_span(trace_id=bytes(16)), make_span(span_id=b"\x01" * 7), make_span(parent_span_id=b"\x01")]
+    bad = [
+        make_span(trace_id=b""),
+        make_span(trace_id=bytes(16)),
+        make_span(span_id=b"\x01" * 7),
+        make_span(parent_span_id=b"\x01"),
+    ]
     with grpc_door(make_intake(sink)) as address:
         answer = call(connect(address), TRACES, trace_request(bad[0], good, *bad[1:]).SerializeToString())
     partial = ExportTraceServiceResponse.FromString(answer).partial_success
@@ -153,9 +158,7 @@ def test_over_the_limit_is_resource_exhausted_without_retry(
     assert sink.records == []
 
 
-def test_more_than_the_library_default_of_four_mebibytes_is_taken(
-    sink: ListSink, connect: Callable[[str], grpc.Channel]
-) -> None:
+def test_more_than_the_library_default_of_four_mebibytes_is_taken(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:
     request = trace_request(make_span(name="x" * 6_000_000)).SerializeToString()
     with grpc_door(make_intake(sink)) as address:
         assert call(connect(address), TRACES, request) == b""
