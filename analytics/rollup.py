@@ -9,59 +9,7 @@ from analytics.frames import require
 from analytics.histograms import bin_of
 from analytics.pairs import pair_rows
 from storage.metrics import METRIC_KEY, METRIC_ROWS
-
-_TIME = pl.Datetime("ns", "UTC")
-
-UNITS = pl.Schema(
-    {
-        "trace_id": pl.String,
-        "started_at": _TIME,
-        "service_name": pl.String,
-        "environment": pl.String,
-        "model_route": pl.String,
-        "model": pl.String,
-        "cohort": pl.String,
-        "prompt_version": pl.String,
-        "mirror_role": pl.String,
-        "mirror_group": pl.String,
-        "aa": pl.UInt8,
-        "duration_ns": pl.UInt64,
-        "ttft_ns": pl.UInt64,
-        "n_logical_calls": pl.UInt32,
-        "n_retried_calls": pl.UInt32,
-        "n_fallback_calls": pl.UInt32,
-        "n_timed_out_calls": pl.UInt32,
-        "n_errored_calls": pl.UInt32,
-        "retried": pl.Boolean,
-        "fell_back": pl.Boolean,
-        "timed_out": pl.Boolean,
-        "errored": pl.Boolean,
-        "input_tokens": pl.UInt64,
-        "output_tokens": pl.UInt64,
-        "cost_usd": pl.Decimal(18, 9),
-        "evaluation_sampled": pl.Boolean,
-        "sampling_rule": pl.String,
-    }
-)
-"""What a rollup needs of `trace_facts`: one row per trace and mirror role."""
-
-OUTCOMES = pl.Schema(
-    {
-        "trace_id": pl.String,
-        "mirror_role": pl.String,
-        "metric": pl.String,
-        "evaluator": pl.String,
-        "evaluator_version": pl.String,
-        "sampling_rule": pl.String,
-        "n_verdicts": pl.UInt32,
-        "failed": pl.Boolean,
-        "score": pl.Float64,
-        "failed_matured": pl.Boolean,
-        "score_matured": pl.Float64,
-        "n_verdicts_matured": pl.UInt32,
-    }
-)
-"""What a rollup needs of `trace_outcomes`."""
+from storage.units import OUTCOMES, UNITS
 
 UNIT_KEY = ["bucket", "service_name", "environment", "model_route", "model", "cohort", "prompt_version", "aa", "mirrored"]
 

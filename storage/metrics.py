@@ -99,30 +99,39 @@ def read_metric_rows(
         "metrics": list(metrics),
         "routes": list(routes),
     }
-    return _typed(store.frame(sql, parameters)).sort(list(METRIC_KEY))
+    return _typed(store.frame(sql, parameters), METRIC_ROWS).sort(list(METRIC_KEY))
 
 
-def write_metric_rows(store: Store, grain: Grain, rows: pl.DataFrame, stale: pl.DataFrame, computed_at: datetime) -> int:
-    """
-    Upsert `rows` (`METRIC_ROWS`) and take away `stale` (`METRIC_KEY`, keys that no longer exist).
+def read_metric_keys(store: Store, grain: Grain, buckets: Sequence[datetime], metrics: Sequence[str]) -> pl.DataFrame:
+    """Keys (`METRIC_KEY`) of the rows in some buckets, of some metrics or (empty) of all."""
+    seconds = [int(bucket.timestamp()) for bucket in buckets]
+    sql = load("read_metric_keys").replace("{table}", grain.value)
+    return _typed(store.frame(sql, {"buckets": seconds, "metrics": list(metrics)}), METRIC_KEY)
 
-    Returns:
-        Rows written.
-    """
-    kept = rows.select(list(METRIC_ROWS)).with_columns(is_deleted=pl.lit(0, pl.UInt8))
-    gone = stale.select(list(METRIC_KEY)).with_columns(is_deleted=pl.lit(1, pl.UInt8))
-    both = pl.concat([kept, gone], how="diagonal")
-    lists = [name for name, kind in METRIC_ROWS.items() if isinstance(kind, pl.List)]
-    numbers = [name for name in METRIC_STATISTICS if name not in lists]
-    store.insert(
-        grain.value,
-        both.with_columns(
-            pl.col(numbers).fill_null(0),
-            *[pl.col(name).fill_null(pl.lit([], METRIC_ROWS[name])) for name in lists],
-            computed_at=pl.lit(computed_at).dt.cast_time_unit("ns"),
-        ),
-    )
-    return both.height
+
+def read_metric_counts(store: Store, grain: Grain, since: datetime, until: datetime) -> dict[str, int]:
+    """How many rows each metric has in [since, until)."""
+    sql = load("read_metric_counts").replace("{table}", grain.value)
+    parameters = {"since": int(since.timestamp()), "until": int(until.timestamp())}
+    return dict(store.frame(sql, parameters).select("metric", "n").iter_rows())
+
+
+def write_metric_rows(store: Store, grain: Grain, rows: pl.DataFrame, computed_at: datetime) -> int:
+    """Upsert `rows` (`METRIC_ROWS`); `computed_at` is their version. Returns how many were written."""
+    versioned = rows.select(list(METRIC_ROWS)).with_columns(is_deleted=pl.lit(0, pl.UInt8), computed_at=_version(computed_at))
+    store.insert(grain.value, versioned)
+    return versioned.height
+
+
+def remove_metric_rows(store: Store, grain: Grain, keys: pl.DataFrame, computed_at: datetime) -> int:
+    """Take away the rows of `keys` (`METRIC_KEY`), which no longer exist. Returns how many."""
+    gone = keys.select(list(METRIC_KEY)).with_columns(is_deleted=pl.lit(1, pl.UInt8), computed_at=_version(computed_at))
+    store.insert(grain.value, gone)
+    return gone.height
+
+
+def _version(moment: datetime) -> pl.Expr:
+    return pl.lit(moment).dt.cast_time_unit("ns")
 
 
 @dataclass(frozen=True)
@@ -176,7 +185,7 @@ def read_added_up(
     }
     parameters |= {f"keep_{name}": list(values) for name, values in (keep or {}).items()}
     # How many traces were sampled does not depend on the evaluator: those rows stay, whichever evaluator is wanted.
-    always = {name: "metric = 'sampled' OR " for name in ("evaluator", "evaluator_version")}
+    always = dict.fromkeys(("evaluator", "evaluator_version"), "metric = 'sampled' OR ")
     filters = " ".join(f"AND ({always.get(name, '')}{name} IN {{keep_{name}:Array(String)}})" for name in keep or {})
     texts = []
     for i, piece in enumerate(pieces):
@@ -196,7 +205,7 @@ def read_added_up(
     return frame.select(bucket, "metric", *group_by, *counts, *lists)
 
 
-def _typed(frame: pl.DataFrame) -> pl.DataFrame:
+def _typed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     # A ClickHouse DateTime arrives as seconds since 1970.
     bucket = pl.from_epoch("bucket", "s").dt.cast_time_unit("ms").dt.replace_time_zone("UTC")
-    return frame.with_columns(bucket).select(pl.col(name).cast(kind) for name, kind in METRIC_ROWS.items())
+    return frame.with_columns(bucket).select(pl.col(name).cast(kind) for name, kind in schema.items())

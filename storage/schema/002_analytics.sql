@@ -133,12 +133,13 @@ ENGINE = ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(started_at)
 ORDER BY (toStartOfHour(started_at), trace_id, mirror_role, metric, evaluator, evaluator_version, sampling_rule);
 
--- Which minutes the rolling-up job has to look at, in the order their rows were written: facts changed, or only outcomes.
+-- Which minutes the rolling-up job has to look at, in the order their rows were written (facts changed, or only outcomes), and which
+-- ones were rolled up and have to be merged into hours and days.
 CREATE TABLE IF NOT EXISTS touched_minutes
 (
     written_at DateTime64(9, 'UTC'),
     minute DateTime('UTC'),
-    -- facts, outcomes
+    -- facts, outcomes, rollup
     what LowCardinality(String),
     n_rows UInt64
 )
@@ -157,6 +158,25 @@ CREATE MATERIALIZED VIEW IF NOT EXISTS touched_minutes_of_outcomes_mv TO touched
 SELECT now64(9) AS written_at, toStartOfMinute(toDateTime(started_at, 'UTC')) AS minute, 'outcomes' AS what, count() AS n_rows
 FROM trace_outcomes
 GROUP BY minute;
+
+-- Which traces a session has: a judgement of a session belongs to its latest trace before it.
+CREATE TABLE IF NOT EXISTS session_traces
+(
+    session_id String,
+    started_at DateTime64(9, 'UTC'),
+    trace_id String,
+    mirror_role LowCardinality(String),
+    computed_at DateTime64(9, 'UTC'),
+    is_deleted UInt8
+)
+ENGINE = ReplacingMergeTree(computed_at, is_deleted)
+ORDER BY (session_id, trace_id, mirror_role, started_at)
+SETTINGS index_granularity = 512;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS session_traces_mv TO session_traces AS
+SELECT session_id, started_at, trace_id, mirror_role, computed_at, is_deleted
+FROM trace_facts
+WHERE session_id != '';
 
 -- Where the units of a mirror group are: a partner is found by its group, whenever it ran.
 CREATE TABLE IF NOT EXISTS mirror_units
@@ -253,6 +273,11 @@ CREATE TABLE IF NOT EXISTS metric_minutes
 ENGINE = ReplacingMergeTree(computed_at, is_deleted)
 PARTITION BY toYYYYMM(bucket)
 ORDER BY (service_name, metric, bucket, environment, evaluator, evaluator_version, sampling_rule, model_route, model, cohort, prompt_version, aa, mirrored, pair_route, pair_model);
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS touched_minutes_of_rollups_mv TO touched_minutes AS
+SELECT now64(9) AS written_at, bucket AS minute, 'rollup' AS what, count() AS n_rows
+FROM metric_minutes
+GROUP BY minute;
 
 CREATE TABLE IF NOT EXISTS metric_hours AS metric_minutes;
 

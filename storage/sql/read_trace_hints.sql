@@ -1,0 +1,33 @@
+-- What attributes and events of some traces say about retries, fallbacks and the resource's route; a hash of each call's prompt.
+SELECT
+    trace_id, span_id, start_time,
+    resource_attributes['rollout.route'] AS resource_route,
+    resource_attributes['rollout.cohort'] AS resource_cohort,
+    CAST(
+        arrayConcat(
+            arrayFilter(hint -> match(hint.1, {hint_keys:String}), arrayZip(mapKeys(attributes), mapValues(attributes))),
+            arrayMap(
+                hint -> (concat('metadata.', hint.1), hint.2),
+                arrayFilter(hint -> startsWith(hint.1, 'fallback'), arrayZip(mapKeys(metadata), mapValues(metadata)))
+            ),
+            arrayMap(
+                event -> ('litellm.routing.retry', event.3['litellm.retry.count']),
+                arrayFilter(event -> event.2 = 'litellm.routing.retry', events)
+            )
+        ),
+        'Array(Tuple(key String, value String))'
+    ) AS hints,
+    arrayFirst(
+        content -> content != '',
+        [
+            attributes['gen_ai.input.messages'],
+            attributes['llm.input_messages.0.message.content'],
+            attributes['gen_ai.prompt.0.content'],
+            attributes['langfuse.observation.input'],
+            attributes['ai.prompt.messages'],
+            attributes['input.value']
+        ]
+    ) AS content,
+    if(content = '', NULL, cityHash64(content)) AS input_hash
+FROM span_records FINAL
+WHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN {trace_ids:Array(String)}
