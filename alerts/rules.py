@@ -58,7 +58,7 @@ class Rules:
 
     def maturity_of(self, key: MetricKey) -> int:
         """Minutes after which a metric's minute is mature."""
-        return self.maturity_minutes.get(key, 60)
+        return self.maturity_minutes.get(key, default_maturity(key[0]))
 
     def day_of(self, minutes: Ints) -> Ints:
         """Day of the comparison; a rollout's last planned day has no end."""
@@ -68,3 +68,10 @@ class Rules:
     def log_mass(self) -> Floats:
         """Mass of each start day: a rollout's planned days share 1, drift adds 1 a day for ever."""
         return np.zeros(self.n_days) if self.is_drift else evidence.start_masses(self.planned_days)
+
+
+def default_maturity(metric: str) -> int:
+    """Minutes without history: evaluators an hour, thumbs 6 h, other feedback a day, what is known with the trace 5 min."""
+    if metric in ("retry", "fallback", "timeout", "error", "latency", "cost", "input_tokens", "slow", "long_prompt"):
+        return 5
+    return {"eval_fail": 60, "eval_missing": 60, "thumbs_down": 360}.get(metric, 1_440)
