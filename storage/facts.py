@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 import polars as pl
+
+from storage.client import Store
+from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
 _MONEY = pl.Decimal(18, 9)
@@ -147,6 +153,28 @@ TRACE_FACTS = pl.Schema(
 )
 """One row per trace and mirror role. The table itself derives `aa`; the writer adds `computed_at` and `is_deleted`."""
 
+EVALUATIONS = pl.Schema(
+    {
+        "evaluation_id": pl.String,
+        "target_trace_id": pl.String,
+        "target_span_id": pl.String,
+        "target_session_id": pl.String,
+        "target_response_id": pl.String,
+        "name": pl.String,
+        "score": pl.Float64,
+        "label": pl.String,
+        "passed": pl.Boolean,
+        "evaluator_error": pl.String,
+        "evaluator_version": pl.String,
+        "sampling_rule": pl.String,
+        # what the sender calls the type of its value, such as CORRECTION
+        "data_type": pl.String,
+        "evaluated_at": _TIME,
+        "received_at": _TIME,
+    }
+)
+"""Evaluations as the collector wrote them, as far as verdicts need them."""
+
 EVALUATION_TARGETS = pl.Schema(
     {"evaluation_id": pl.String, "trace_id": pl.String, "span_id": pl.String, "resolved_by": pl.String}
 )
@@ -170,3 +198,76 @@ TRACE_OUTCOMES = pl.Schema(
     }
 )
 """One row per trace, mirror role, evaluator or feedback kind."""
+
+_UNIT_KEY = ["trace_id", "mirror_role", "started_at"]
+_OUTCOME_KEY = [*_UNIT_KEY, "metric", "evaluator", "evaluator_version", "sampling_rule"]
+_SPAN_KEY = ["trace_id", "span_id", "start_hour"]
+
+
+def write_span_facts(store: Store, facts: pl.DataFrame, spans: pl.DataFrame, computed_at: datetime) -> None:
+    """
+    Write one row per span, and take back those of copies that lost.
+
+    Args:
+        facts: `SPAN_FACTS` and `start_time`; further columns are ignored.
+        spans: `trace_id`, `span_id`, `start_time` of all copies that were read.
+        computed_at: version; of two rows of a span the later counts.
+    """
+    hour = pl.col("start_time").dt.truncate("1h").dt.cast_time_unit("ms").alias("start_hour")
+    rows = facts.select(hour, *SPAN_FACTS)
+    # a copy that started in another hour may have left a row there
+    lost = spans.select("trace_id", "span_id", hour).unique().join(rows, on=_SPAN_KEY, how="anti")
+    _write(store, "span_facts", rows, lost, computed_at)
+
+
+def write_trace_facts(store: Store, facts: pl.DataFrame, traces: pl.DataFrame, computed_at: datetime) -> None:
+    """
+    Write one row per trace and mirror role, and take back rows that these traces have elsewhere.
+
+    Args:
+        facts: `TRACE_FACTS`.
+        traces: `trace_id`, `start_time` of all spans that were read, copies included: an older row lies in one of their hours.
+        computed_at: version; of two rows of a unit the later counts.
+    """
+    lost = _read_live(store, "read_live_trace_facts", traces).select(_UNIT_KEY).join(facts, on=_UNIT_KEY, how="anti")
+    _write(store, "trace_facts", facts.select(list(TRACE_FACTS)), lost, computed_at)
+
+
+def write_trace_outcomes(store: Store, outcomes: pl.DataFrame, traces: pl.DataFrame, computed_at: datetime) -> None:
+    """
+    Write all outcomes of some traces, and take back those that these traces no longer have.
+
+    Args:
+        outcomes: `TRACE_OUTCOMES`.
+        traces: `trace_id`, `start_time` of the traces whose outcomes these are: every moment that an older row may lie at.
+        computed_at: version; of two rows of an outcome the later counts.
+    """
+    lost = _read_live(store, "read_live_outcomes", traces).select(_OUTCOME_KEY).join(outcomes, on=_OUTCOME_KEY, how="anti")
+    _write(store, "trace_outcomes", outcomes.select(list(TRACE_OUTCOMES)), lost, computed_at)
+
+
+def write_evaluation_targets(store: Store, targets: pl.DataFrame, computed_at: datetime) -> None:
+    """Write where evaluations belong (`EVALUATION_TARGETS`); a later answer for the same evaluation replaces an earlier one."""
+    _write(
+        store,
+        "evaluation_targets",
+        targets.select(list(EVALUATION_TARGETS)),
+        targets.select("evaluation_id").clear(),
+        computed_at,
+    )
+
+
+def _read_live(store: Store, query: str, traces: pl.DataFrame) -> pl.DataFrame:
+    hours = traces.select(pl.col("start_time").dt.truncate("1h").dt.epoch("s").unique().sort())["start_time"].to_list()
+    if not hours:
+        hours = [0]
+    ids: Sequence[str] = traces["trace_id"].unique().to_list()
+    frame = store.frame(load(query), {"hours": hours, "trace_ids": ids})
+    return frame.with_columns(pl.col("started_at").cast(_TIME))
+
+
+def _write(store: Store, table: str, rows: pl.DataFrame, lost: pl.DataFrame, computed_at: datetime) -> None:
+    """Insert rows as live and keys as deleted; what a deleted row does not say is empty."""
+    version = pl.lit(computed_at).dt.cast_time_unit("ns").dt.convert_time_zone("UTC").alias("computed_at")
+    store.insert(table, rows.with_columns(version, is_deleted=pl.lit(0, dtype=pl.UInt8)))
+    store.insert(table, lost.with_columns(version, is_deleted=pl.lit(1, dtype=pl.UInt8)))

@@ -9,6 +9,8 @@ from analytics.assembly.statuses import Charge
 _SUBSETS = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _MONEY = pl.Decimal(18, 9)
 _MIXED = "mixed"
+ASSUMED_SOURCES = ("failed_free", "lower_bound")
+"""What `cost_source` says of a failed call whose cost is an assumption."""
 
 
 def bill(charged: pl.DataFrame) -> pl.DataFrame:
@@ -26,7 +28,7 @@ def bill(charged: pl.DataFrame) -> pl.DataFrame:
         One row per unit: `unit`, tokens, `cost_usd`, `cost_source`, `reported_cost_usd`, `computed_cost_usd`, `evaluation_cost_usd`,
         `unpriced_calls`, and the numbers of `refused`, `broken`, `unknown`, `evaluations` and `unpriced_evaluations`.
     """
-    is_priced = pl.col("cost_usd").is_not_null()
+    is_priced = _is_priced()
     is_free = pl.col("charge").is_in([Charge.REFUSED, Charge.BROKEN])
     rows = charged.with_columns(
         is_user=~pl.col("is_evaluator_traffic"),
@@ -34,7 +36,7 @@ def bill(charged: pl.DataFrame) -> pl.DataFrame:
         is_usage=pl.col("charge") == Charge.USAGE,
     ).with_columns(is_summed=pl.col("is_user") & pl.col("is_usage"))
     is_user, is_summed, is_unpriced = pl.col("is_user"), pl.col("is_summed"), pl.col("is_unpriced")
-    without_usage = is_user & ~is_priced
+    without_price = is_user & ~is_priced
 
     def sum_of(column: str, mask: pl.Expr) -> pl.Expr:
         return pl.when(mask).then(column).sum()
@@ -56,8 +58,8 @@ def bill(charged: pl.DataFrame) -> pl.DataFrame:
         evaluations=(~is_user).sum(),
         users=is_user.sum(),
         summed=is_summed.sum(),
-        refused=(without_usage & (pl.col("charge") == Charge.REFUSED)).sum(),
-        broken=(without_usage & (pl.col("charge") == Charge.BROKEN)).sum(),
+        refused=(without_price & (pl.col("charge") == Charge.REFUSED)).sum(),
+        broken=(without_price & (pl.col("charge") == Charge.BROKEN)).sum(),
         unknown=(is_user & (pl.col("charge") == Charge.UNKNOWN)).sum(),
         no_input=missing("input_tokens"),
         no_output=missing("output_tokens"),
@@ -82,13 +84,18 @@ def bill(charged: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _is_priced() -> pl.Expr:
+    """Charged or computed; a failure that the price step already took for 0 is judged by its `charge`, as if it had no price."""
+    return pl.col("cost_usd").is_not_null() & ~pl.col("cost_source").is_in(ASSUMED_SOURCES)
+
+
 def _known(column: str, condition: pl.Expr) -> pl.Expr:
     return pl.when(condition).then(column).alias(column)
 
 
 def _sources(rows: pl.DataFrame) -> pl.DataFrame:
     """Where each unit's cost comes from; `mixed` when its spans do not agree."""
-    priced = rows.filter(pl.col("is_user") & pl.col("cost_usd").is_not_null())
+    priced = rows.filter(pl.col("is_user") & _is_priced())
     names = priced["cost_source"].unique().sort()
     code = pl.col("cost_source").cast(pl.Enum(names)).to_physical()
     return (

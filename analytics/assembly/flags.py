@@ -22,7 +22,7 @@ class Flag(StrEnum):
     TOLD_TWICE = "told_twice"
     NO_ROOT = "no_root"
     EVALUATOR_ONLY = "evaluator_only"
-    UNBILLED_FAILURE = "unbilled_failure"
+    COST_FAILED_FREE = "cost_failed_free"
     COST_LOWER_BOUND = "cost_lower_bound"
     USAGE_UNKNOWN = "usage_unknown"
     UNPRICED = "unpriced"

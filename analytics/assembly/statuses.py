@@ -6,10 +6,11 @@ from enum import StrEnum
 
 import polars as pl
 
-# A client library's timeout is often a subclass of its connection error: these are looked for first.
 _TIMEOUT = r"(?i)time[d_ -]?out|deadline[_ ]?exceeded|^(408|504|524)$"
-_BROKEN = r"(?i)connection|disconnect|broken|reset|protocol|incomplete|closed|eof|stream"
-_REFUSED = r"(?i)rate_?limit|too_?many_?requests|resource_?exhausted|overloaded|quota|internal_?server|service_?unavailable|bad_?gateway|^(429|5\d\d)$"
+_REFUSED = (
+    r"(?i)rate_?limit|too_?many_?requests|resource_?exhausted|overloaded|internal_?server|service_?unavailable|bad_?gateway"
+    r"|^(429|5\d\d)$"
+)
 _TIMEOUT_STATUSES = (408, 504, 524)
 
 
@@ -44,8 +45,6 @@ WITHOUT_USAGE = (
         | (pl.col("http_status").is_null() & pl.col("error_type").str.contains(_REFUSED))
     )
     .then(pl.lit(Charge.REFUSED.value))
-    .when(pl.col("ttft_ns").is_not_null() | pl.col("error_type").str.contains(_BROKEN))
-    .then(pl.lit(Charge.BROKEN.value))
-    .otherwise(pl.lit(Charge.UNKNOWN.value))
+    .otherwise(pl.lit(Charge.BROKEN.value))
 )
-"""Why a call has no usage: refused with 429 or 5xx (costs nothing), broken off (what it cost is a lower bound), or simply unknown."""
+"""Why a call has no usage: refused with 429 or 5xx (costs nothing), failed in another way (0 is a lower bound), or answered without saying."""

@@ -222,7 +222,7 @@ def _flags(spans: pl.DataFrame, units: Units, facts: pl.DataFrame, lead: Rows) -
         **{
             flag: _mask(facts, (pl.col(column) > 0).fill_null(False))
             for flag, column in (
-                (Flag.UNBILLED_FAILURE, "refused"),
+                (Flag.COST_FAILED_FREE, "refused"),
                 (Flag.COST_LOWER_BOUND, "broken"),
                 (Flag.USAGE_UNKNOWN, "unknown"),
                 (Flag.UNPRICED, "unpriced_calls"),
@@ -231,7 +231,10 @@ def _flags(spans: pl.DataFrame, units: Units, facts: pl.DataFrame, lead: Rows) -
         },
     }
     of_spans = (
-        spans.select("unit", flag="quality_flags").filter(pl.col("flag").list.len() > 0).explode("flag", empty_as_null=False)
+        spans.select("unit", flag="quality_flags")
+        .filter(pl.col("flag").list.len() > 0)
+        .explode("flag", empty_as_null=False)
+        .filter(~pl.col("flag").str.starts_with("cost_"))
     )
     of_units = [
         pl.DataFrame({"unit": np.flatnonzero(mask), "flag": [flag.value] * int(mask.sum())}, schema=of_spans.schema)

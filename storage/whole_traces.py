@@ -1,0 +1,100 @@
+"""Reads traces whole from `span_records`, at a cost that depends on these traces only, not on how much history there is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import polars as pl
+
+from storage.client import Store
+from storage.facts import ASSEMBLY_SPANS
+from storage.sql import load
+
+# Spans of one trace arrive at most this long before the trace is touched again, unless their clocks are wrong.
+_HORIZON = timedelta(days=2)
+# Traces that last longer, by their own clocks, are read by themselves: the hours between would drag in everybody else's spans.
+_USUAL_SPREAD = timedelta(hours=24)
+_MOST_HOURS = 1_000
+_SECONDS_PER_HOUR = 3_600
+
+HINT_KEYS = (
+    r"^(retry[._]count|llm\.retry\.count|opencode\.llm\.retry_count|http\.request\.resend_count|litellm\.request\.purpose"
+    r"|(llm\.)?fallback(\.used)?|metadata\.fallback.*|orq\.fallback\..*"
+    r"|(.*[._])?x-(litellm-attempted-(retries|fallbacks)|portkey-(retry-attempt-count|last-used-option-index)|agentcc-fallback-used))$"
+)
+"""RE2: attribute keys that say something about retries, fallbacks, or the purpose of a call."""
+
+_KEY = ["trace_id", "span_id", "start_time"]
+
+
+def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
+    """
+    All spans of some traces.
+
+    Args:
+        traces: `trace_id`, `first_start`, `last_start` of the spans that touched them; several rows a trace are welcome.
+
+    Returns:
+        `ASSEMBLY_SPANS` in no particular order. Resent spans are there once if they start in the same hour.
+    """
+    known = traces.group_by("trace_id").agg(pl.col("first_start").min(), pl.col("last_start").max())
+    newest = known["first_start"].max()
+    if newest is None:
+        return ASSEMBLY_SPANS.to_frame()
+    is_recent = pl.col("first_start") >= newest - _HORIZON
+    bounds = [_read_hours(store, known.filter(some)) for some in (is_recent, ~is_recent)]
+    whole = (
+        pl.concat([known, *bounds])
+        .group_by("trace_id")
+        .agg(pl.col("first_start").min(), pl.col("last_start").max())
+        .sort("trace_id")
+    )
+    is_usual = (pl.col("last_start") - pl.col("first_start")) <= _USUAL_SPREAD
+    usual, others = whole.filter(is_usual), whole.filter(~is_usual)
+    days = usual.group_by(pl.col("first_start").dt.truncate("1d")).agg(
+        "trace_id", pl.col("first_start").min(), pl.col("last_start").max()
+    )
+    groups = [usual.filter(pl.col("trace_id").is_in(day.implode())) for day in days["trace_id"]]
+    batches = [group for group in (*groups, *_singly(others)) if group.height]
+    return pl.concat([_read_batch(store, batch) for batch in batches])
+
+
+def _singly(traces: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    for row in range(traces.height):
+        yield traces[row : row + 1]
+
+
+def _read_hours(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
+    if traces.is_empty():
+        return traces
+    since = traces.select(pl.col("first_start").min() - _HORIZON).item()
+    frame = store.frame(load("read_trace_hours"), {"since": since, "trace_ids": traces["trace_id"].to_list()})
+    return frame.cast(dict(traces.schema))
+
+
+def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
+    where = {"trace_ids": traces["trace_id"].to_list(), "hours": _hours(traces)}
+    spans = store.frame(load("read_whole_traces"), where | {"hint_keys": HINT_KEYS})
+    is_telling = pl.col("has_more").cast(pl.Boolean) | pl.col("status").is_in(["error", "timeout"])
+    telling = spans.filter(is_telling)["trace_id"].unique()
+    spans = spans.drop("has_more")
+    if telling.is_empty():
+        spans = spans.with_columns(hints=pl.lit([], dtype=ASSEMBLY_SPANS["hints"]), input_hash=pl.lit(None, dtype=pl.UInt64))
+    else:
+        more = store.frame(load("read_trace_hints"), where | {"trace_ids": telling.to_list(), "hint_keys": HINT_KEYS})
+        spans = (
+            spans.drop("resource_route", "resource_cohort")
+            .join(more.drop("content"), on=_KEY, how="left")
+            .with_columns(pl.col("hints").fill_null([]), pl.col("resource_route", "resource_cohort").fill_null(""))
+        )
+    return spans.select(pl.col(name).cast(kind) for name, kind in ASSEMBLY_SPANS.items())
+
+
+def _hours(traces: pl.DataFrame) -> list[int]:
+    """Every hour in which spans of these traces may start, in seconds since 1970."""
+    hours: set[int] = set()
+    bounds = traces.select(pl.col("first_start", "last_start").dt.epoch("s") // _SECONDS_PER_HOUR).unique()
+    for first, last in bounds.iter_rows():
+        hours |= {first, *range(max(first, last - _MOST_HOURS), last + 1)}
+    return [hour * _SECONDS_PER_HOUR for hour in sorted(hours)]
