@@ -20,6 +20,11 @@ def count(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:,.0f}".replace("-", MINUS)
 
 
+def plural(n: int, noun: str) -> str:
+    """A count with its noun: `1 call`, `3 calls`."""
+    return f"{count(n)} {noun}{'' if n == 1 else 's'}"
+
+
 def percent(rate: float | None) -> str:
     """A rate of 0 to 1 as a percentage with about three digits: `19.8 %`, `0.43 %`."""
     if rate is None or not math.isfinite(rate):

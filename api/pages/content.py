@@ -77,8 +77,7 @@ def _indexed(attributes: Mapping[str, str], prefix: str) -> tuple[Message, ...]:
         if key.startswith(prefix) and index.isdecimal():
             found.setdefault(int(index), {})[field.removeprefix("message.")] = value
     messages = []
-    for index in sorted(found):
-        fields = found[index]
+    for _, fields in sorted(found.items()):
         text = fields.get("content") or "\n".join(f"{name}: {fields[name]}" for name in sorted(fields) if name != "role")
         messages.append(Message(fields.get("role", ""), text[:_MAX_TEXT]))
     return tuple(messages)

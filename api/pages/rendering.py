@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from api import format as formats
+from api.auth import COOKIE
 from api.dependencies import services as services_of
 
 _ROOM = Path(__file__).resolve().parent.parent
@@ -63,6 +64,7 @@ def render(request: Request, template: str, view: object, *, active: str, live: 
             here=here,
             now=services.wall_clock.now(),
             version=services.version or "(development)",
+            is_signed_in=COOKIE in request.cookies,
         )
     )
     # what a page shows can be private, and is stale a second later
@@ -81,6 +83,7 @@ def environment() -> Environment:
     )
     for name in (
         "count",
+        "plural",
         "percent",
         "points",
         "points_range",

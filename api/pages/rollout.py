@@ -24,7 +24,7 @@ from api.services import Document
 
 router = APIRouter(include_in_schema=False)
 
-_SCORECARD: TypeAdapter[Scorecard] = TypeAdapter(Scorecard)
+SCORECARD: TypeAdapter[Scorecard] = TypeAdapter(Scorecard)
 _DEFAULT_MARGIN = 0.03
 
 
@@ -150,7 +150,7 @@ def rollout_page(request: Request, name: str, services: ServicesDep, _key: Reade
     verdict = services.alerts.verdict(name)
     if not verdict.get("comparison_id"):
         return render(request, "rollout_waiting.html", rollout, active="/", live=True)
-    card = _SCORECARD.validate_python(services.alerts.scorecard(name))
+    card = SCORECARD.validate_python(services.alerts.scorecard(name))
     view = rollout_view(rollout, VERDICT.validate_python(verdict), card, services.alerts.gate(name), plane)
     return render(request, "rollout.html", view, active="/", live=True)
 

@@ -133,7 +133,7 @@ def trace_view(trace: WholeTrace, open_span: str) -> TraceView:
         judgements=tuple(_judgement(row, base) for row in trace.evaluations.iter_rows(named=True)),
         detail=_detail(_chosen(spans, open_span)) if spans else None,
         has_facts=bool(fact),
-        same_user=link("/traces", {"user": known.get("user_id", ""), "from": "-30d"}) if known.get("user_id") else "",
+        same_user=link("/traces", {"user_id": known.get("user_id", ""), "from": "-30d"}) if known.get("user_id") else "",
         same_cohort=link("/traces", {"service": service, "cohort": known.get("cohort", "")}) if known.get("cohort") else "",
         api=f"/api/v1{base}",
     )
@@ -156,14 +156,18 @@ def _figures(fact: Mapping[str, Any]) -> tuple[Figure, ...]:
     unpriced = fact["unpriced_calls"]
     cached = fact["cache_read_tokens"]
     return (
-        Figure("Cost", formats.money(fact["cost_usd"]), f"{unpriced} unpriced calls" if unpriced else fact["cost_source"]),
+        Figure(
+            "Cost",
+            formats.money(fact["cost_usd"]),
+            formats.plural(unpriced, "unpriced call") if unpriced else fact["cost_source"],
+        ),
         Figure("Duration", formats.duration(fact["duration_ns"]), f"first token {formats.duration(fact['ttft_ns'])}"),
         Figure(
             "Tokens",
             f"{formats.count(fact['input_tokens'])} → {formats.count(fact['output_tokens'])}",
             f"{formats.count(cached)} from cache" if cached else "in → out",
         ),
-        Figure("Model calls", formats.count(fact["n_model_calls"]), f"{formats.count(fact['n_logical_calls'])} logical calls"),
+        Figure("Model calls", formats.count(fact["n_model_calls"]), formats.plural(fact["n_logical_calls"], "logical call")),
         Figure("Spans", formats.count(fact["n_spans"]), ", ".join(fact["models"])),
     )
 

@@ -45,6 +45,7 @@ def write_rows(store: Store) -> tuple[str, ...]:
     _fallback(spans, facts)
     _hostile(spans, facts, outcomes, evaluations)
     store.insert("span_records", _frame(spans))
+    store.insert("span_facts", _frame([_span_fact(span) for span in spans]))
     store.insert("trace_facts", _frame(facts))
     store.insert("trace_outcomes", _frame(outcomes))
     store.insert("evaluation_records", _frame(evaluations))
@@ -182,6 +183,29 @@ def _fact(trace_id: str, start: datetime, route: str, cohort: str, user_id: str,
         "is_deleted": 0,
     }
     return row | fields
+
+
+def _span_fact(span: dict[str, Any]) -> dict[str, Any]:
+    is_call = span["kind"] == "llm"
+    is_attempt = span["attempt_kind"] != ""
+    return {
+        "start_hour": span["start_time"].replace(minute=0, second=0, microsecond=0),
+        "trace_id": span["trace_id"],
+        "span_id": span["span_id"],
+        "model_route": span["model_route"],
+        "cohort": span["cohort"],
+        "user_id": span["user_id"],
+        "is_model_call": is_call,
+        "usage_scope": "own" if is_call else "none",
+        "logical_call_id": (span["span_id"][:-1] + "0" if is_attempt else span["span_id"]) if is_call else "",
+        "attempt_index": span["attempt_index"],
+        "attempt_kind": span["attempt_kind"],
+        "attempt_evidence": "explicit" if is_attempt else "",
+        "cost_usd": span["reported_cost_usd"],
+        "cost_source": "reported" if is_call else "",
+        "computed_at": span["end_time"],
+        "is_deleted": 0,
+    }
 
 
 def _judge(
