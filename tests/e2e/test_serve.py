@@ -88,7 +88,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path: Path) -> None:
         ids = send_traces(server, 200)
         server.kill()
     with running(tmp_path / "data") as again:
-        expected = {trace_id: 2 for trace_id in ids}
+        expected = dict.fromkeys(ids, 2)
         sql = "SELECT trace_id, count() FROM spans GROUP BY trace_id"
         wait_for(lambda: dict(map(tuple, again.sql(sql))) == expected, 60, "every acknowledged span, once")
 
