@@ -11,9 +11,11 @@ from alerts.verdict import GLOBAL, ArmCounts, CostCohort, MetricGroup, StreamFin
 from api import format as formats
 from api.pages.rendering import link, segment
 from api.pages.words import STATES, Badge, cohort_name, metric_name
+from storage.metrics import VERDICT_METRICS
 
 _URGENCY = (StreamState.PAGED, StreamState.SUSPECTED, StreamState.NO_HARM_SEEN, StreamState.COLLECTING)
 _MAX_CHARTS = 6
+FLAG_PARAMETERS = {"retry": "retried", "fallback": "fell_back", "timeout": "timed_out", "error": "errored"}
 
 
 @dataclass(frozen=True)
@@ -140,11 +142,16 @@ def _score_line(rollout: str, service: str, route: str, row: StreamFinding) -> S
         pairs_href=link(
             f"/rollouts/{segment(rollout)}/pairs", {"cohort": cohort, "metric": row.metric, "evaluator": row.evaluator}
         ),
-        traces_href=link(
-            "/traces",
-            {"service": service, "route": route, "cohort": cohort, "failed": row.evaluator or row.metric.removesuffix("_rate")},
-        ),
+        traces_href=link("/traces", {"service": service, "route": route, "cohort": cohort, "from": "-7d"} | _failed(row)),
     )
+
+
+def _failed(row: StreamFinding) -> dict[str, str]:
+    """What finds the failures of a metric in the trace search."""
+    if row.metric in VERDICT_METRICS:
+        return {"failed": row.metric, "evaluator": row.evaluator}
+    flag = FLAG_PARAMETERS.get(row.metric)
+    return {flag: "true"} if flag else {}
 
 
 def _counts(arm: ArmCounts) -> str:

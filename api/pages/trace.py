@@ -133,7 +133,7 @@ def trace_view(trace: WholeTrace, open_span: str) -> TraceView:
         judgements=tuple(_judgement(row, base) for row in trace.evaluations.iter_rows(named=True)),
         detail=_detail(_chosen(spans, open_span)) if spans else None,
         has_facts=bool(fact),
-        same_user=link("/traces", {"user_id": known.get("user_id", ""), "from": "-30d"}) if known.get("user_id") else "",
+        same_user=link("/traces", {"user": known.get("user_id", ""), "from": "-30d"}) if known.get("user_id") else "",
         same_cohort=link("/traces", {"service": service, "cohort": known.get("cohort", "")}) if known.get("cohort") else "",
         api=f"/api/v1{base}",
     )
