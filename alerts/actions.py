@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from alerts.lifecycle import fold, make_event
@@ -19,9 +20,11 @@ from storage.alerts import (
     write_silence,
 )
 from storage.client import Store
+from storage.deliveries import Delivery, DeliveryState, read_delivery, write_deliveries
 from storage.errors import PermanentError
 
 MAX_SILENCE = timedelta(days=90)
+RETRY_DEADLINE = timedelta(hours=24)
 
 
 class AlertClosedError(ValueError, PermanentError):
@@ -97,6 +100,30 @@ def unsilence(store: Store, alert_id: str, actor: str, reason: str, now: datetim
     alert = read_alert(store, alert_id)
     _write_silence(store, alert.subject, alert_id, now, actor, reason, now)
     return read_alert(store, alert_id)
+
+
+def retry_delivery(store: Store, delivery_id: str, now: datetime) -> Delivery:
+    """
+    Take a dead letter up again: it has another 24 h.
+
+    Raises:
+        UnknownDeliveryError: no such message.
+        ActionError: it is not dead.
+    """
+    delivery = read_delivery(store, delivery_id)
+    if delivery.state is not DeliveryState.DEAD:
+        raise ActionError("delivery_id", f"message {delivery_id} is {delivery.state}, not dead")
+    again = replace(
+        delivery,
+        sequence=delivery.sequence + 1,
+        state=DeliveryState.PENDING,
+        attempt=0,
+        not_before=now,
+        deadline=now + RETRY_DEADLINE,
+        recorded_at=now,
+    )
+    write_deliveries(store, [again])
+    return again
 
 
 def _write_silence(

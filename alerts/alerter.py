@@ -16,6 +16,7 @@ import structlog
 from alerts.config import AlertsConfig, RolloutConfig
 from alerts.delivery import Dispatcher, RetryPolicy, StoreOutbox, to_message
 from alerts.evaluate import Evaluator
+from alerts.exposition import DeliveryStatus, RolloutStatus, exposition
 from alerts.lifecycle import Incident, Policy, Signal, decide, fold
 from alerts.notify import make_channels
 from alerts.notify.alertmanager import AlertmanagerChannel
@@ -25,13 +26,15 @@ from alerts.rollouts import Rollout, RolloutRegistry
 from alerts.signals import WITHDRAWN, is_withdrawn, over_because, quiet_signal, verdict_signal
 from alerts.templates import Templates
 from alerts.thresholds import Judgement, comparison_id, judge
-from alerts.verdict import Verdict
-from storage.alerts import EventKind, SubjectKind, read_live_events, read_notices, read_silences, write_events
+from alerts.verdict import Verdict, from_json
+from storage.alerts import EventKind, SubjectKind, read_alert_counts, read_live_events, read_notices, read_silences, write_events
 from storage.client import Store
 from storage.clock import Clock, WallClock
+from storage.deliveries import read_delivery_counts
 from storage.errors import SpanwiseError
 from storage.leases import Lease
 from storage.rollouts import read_route_traffic
+from storage.verdicts import read_latest_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -113,6 +116,18 @@ class Alerter:
         with self._one_at_a_time:
             if self._is_active():
                 self._deliver()
+
+    def exposition(self) -> str:
+        """Rollouts, alerts and deliveries in Prometheus' text format; works in any process."""
+        now = self._clock.now()
+        rollouts = []
+        for rollout in self.registry.all():
+            if rollout.is_active:
+                stored = read_latest_verdict(self._store, rollout.name)
+                verdict = from_json(stored) if stored else None
+                rollouts.append(RolloutStatus(rollout.name, verdict, self.evaluator.scorecard(rollout.config, now)))
+        counts = DeliveryStatus(read_alert_counts(self._store), read_delivery_counts(self._store), self.refresh_failures)
+        return exposition(rollouts, counts)
 
     def close(self) -> None:
         """Give the lease back and close the channels."""

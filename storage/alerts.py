@@ -261,6 +261,11 @@ def read_alert(store: Store, alert_id: str) -> AlertRow:
     return _alert(rows.row(0, named=True))
 
 
+def read_alert_counts(store: Store) -> pl.DataFrame:
+    """Alerts by state: `subject_kind: str`, `subject: str`, `state: str`, `n_alerts: u64`, sorted."""
+    return store.frame(load("alert_counts"))
+
+
 def write_silence(store: Store, silence: Silence) -> None:
     """Append a silence, or the row that lifts it."""
     row = {

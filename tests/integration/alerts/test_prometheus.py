@@ -1,0 +1,151 @@
+"""A real Prometheus reads the metrics, and the rules of the documentation fire on them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import polars as pl
+import pytest
+
+from alerts.exposition import DeliveryStatus, RolloutStatus, exposition
+from tests.support.peers import free_port, peer, until
+from tests.support.rollout_story import ROLLOUT, scorecard, verdict
+
+DOCS = Path(__file__).parents[3] / "docs"
+RULES = DOCS / "prometheus-rules.yml"
+PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
+pytestmark = [pytest.mark.integration, pytest.mark.skipif(PROMETHEUS is None, reason="no Prometheus on this machine")]
+
+CONFIG = """
+global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}
+rule_files: ["{rules}"]
+scrape_configs:
+  - job_name: spanwise
+    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+"""
+
+
+def delivery_status() -> DeliveryStatus:
+    alerts = pl.DataFrame({"subject_kind": ["rollout"], "subject": [ROLLOUT], "state": ["firing"], "n_alerts": [1]})
+    deliveries = pl.DataFrame(
+        {
+            "channel": ['slack "ops"\n', "webhook hooks.example.com 12ab34cd"],
+            "state": ["dead", "sent"],
+            "n_deliveries": [1, 3],
+            "n_attempts": [9, 4],
+        }
+    )
+    return DeliveryStatus(alerts, deliveries, {"alertmanager am:9093": 2})
+
+
+def page() -> str:
+    return exposition([RolloutStatus(ROLLOUT, verdict(), scorecard()), RolloutStatus("new", None, None)], delivery_status())
+
+
+@contextmanager
+def served(text: str) -> Iterator[int]:
+    """`text` at /metrics."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = text.encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def test_a_real_prometheus_scrapes_it_and_the_rules_fire(tmp_path: Path) -> None:
+    assert PROMETHEUS is not None
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def query(expression: str) -> list[dict[str, Any]]:
+        answer = httpx.get(f"{url}/api/v1/query", params={"query": expression}).raise_for_status().json()
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def firing() -> set[tuple[str, str]]:
+        alerts = httpx.get(f"{url}/api/v1/alerts").raise_for_status().json()["data"]["alerts"]
+        return {
+            (a["labels"]["alertname"], a["labels"].get("cohort") or a["labels"].get("channel") or a["labels"]["rollout"])
+            for a in alerts
+            if a["state"] == "firing"
+        }
+
+    with served(page()) as target:
+        (tmp_path / "prometheus.yml").write_text(CONFIG.format(rules=RULES, port=target))
+        command = [
+            PROMETHEUS,
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        with peer(command, f"{url}/-/ready", tmp_path / "prometheus.log"):
+            until(lambda: query('up{job="spanwise"} == 1') != [], "the first scrape")
+            expected = {
+                ("SpanwiseCheaperButWorse", ROLLOUT),
+                ("SpanwiseStreamPages", "regulated_answer"),
+                ("SpanwiseDeadLetters", 'slack "ops"\n'),
+            }
+            until(lambda: expected <= firing(), f"rules to fire: {expected}")
+            assert {name for name, _ in firing()} == {name for name, _ in expected}
+            [ratio] = query('spanwise_cost_ratio{cohort="*"}')
+            card = scorecard()
+            assert card.cost is not None
+            assert float(ratio["value"][1]) == card.cost.overall.ratio
+
+
+def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
+    assert PROMTOOL is not None
+    checked = subprocess.run([PROMTOOL, "check", "rules", str(RULES)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    linted = subprocess.run([PROMTOOL, "check", "metrics"], input=page(), capture_output=True, text=True, check=False)
+    assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+def test_unknown_is_absent_not_zero() -> None:
+    known = verdict()
+    card = scorecard()
+    unknown = replace(card, rows=tuple(replace(row, difference=None, interval=None) for row in card.rows), cost=None)
+    text = exposition([RolloutStatus(ROLLOUT, known, unknown)], delivery_status())
+    assert "spanwise_difference{" not in text
+    assert "spanwise_difference_low{" not in text
+    assert "spanwise_cost_ratio{" not in text
+    assert "spanwise_evidence_log10{" in text
+
+
+def test_the_dashboard_asks_only_for_metrics_there_are() -> None:
+    dashboard = json.loads((DOCS / "grafana-dashboard.json").read_text())
+    names = {line.split("{")[0].split(" ")[0] for line in page().splitlines() if line and not line.startswith("#")}
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    assert expressions
+    for expression in expressions:
+        words = set(expression.replace("(", " ").replace("{", " ").replace("[", " ").split())
+        asked = {word for word in words if word.startswith("spanwise_")}
+        assert asked
+        assert asked <= names, asked - names
