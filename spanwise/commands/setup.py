@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spanwise.doctor import State, examine
+from spanwise.reference import reference
 from spanwise.settings import load, masked
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
@@ -25,9 +26,12 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def show_config(config: Config = None) -> None:
+def show_config(
+    config: Config = None,
+    with_reference: Annotated[bool, typer.Option("--reference", help="print what every setting means instead, Markdown")] = False,
+) -> None:
     """Print the effective settings as JSON, secrets masked."""
-    print(json.dumps(masked(load(config)), indent=2))
+    print(reference() if with_reference else json.dumps(masked(load(config)), indent=2), end="" if with_reference else "\n")
 
 
 def doctor(config: Config = None, data_dir: DataDir = None) -> None:
