@@ -212,6 +212,8 @@ def _attribute(target: KeyValue, source: dict[str, Any], depth: int) -> None:
 
 
 def _value(target: AnyValue, source: dict[str, Any], depth: int) -> None:
+    if not source:
+        target.SetInParent()
     for kind, content in source.items():
         if content is None:
             continue
