@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from api.pages import alerts, pairs, prices, rollout, rollouts, settings, trace, traces
+from api.pages import alerts, health, pairs, prices, rollout, rollouts, settings, trace, traces
 
 router = APIRouter()
-for page in (rollouts, rollout, pairs, traces, trace, alerts, prices, settings):
+for page in (rollouts, rollout, pairs, traces, trace, alerts, health, prices, settings):
     router.include_router(page.router)

@@ -49,7 +49,24 @@ def write_rows(store: Store) -> tuple[str, ...]:
     store.insert("trace_facts", _frame(facts))
     store.insert("trace_outcomes", _frame(outcomes))
     store.insert("evaluation_records", _frame(evaluations))
+    _ledger(store)
     return (STUDENT_TRACE,)
+
+
+def _ledger(store: Store) -> None:
+    """A day's account of two signals: `received`, how many were refused, how many were masked out."""
+    minute = START.replace(second=0, microsecond=0)
+    rows = []
+    for signal, received, rejected, masked in (("traces", 190, 4, 0), ("logs", 62, 0, 2)):
+        accepted = received - rejected
+        entries = (("received", "", received), ("rejected", "bad_trace_id", rejected), ("accepted", "", accepted))
+        entries += (("written", "", accepted - masked), ("masked_out", "rule drop-debug", masked))
+        rows += [
+            {"minute": minute, "signal": signal, "key_id": "", "entry": entry, "reason": reason, "n_items": n, "source": "1"}
+            for entry, reason, n in entries
+            if n
+        ]
+    store.insert("ingest_ledger", pl.DataFrame(rows, schema_overrides={"minute": pl.Datetime("ms", "UTC")}))
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
