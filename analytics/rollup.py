@@ -155,7 +155,8 @@ def verdict_rows(keyed: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
     )
     judged = outcomes.join(units, on=["trace_id", "mirror_role"]).filter(pl.col("is_served") | (pl.col("metric") == "eval_fail"))
     # The rule that chose the trace is what makes traces comparable; the evaluation's own word counts where the trace is silent.
-    rule = pl.when(pl.col("sampled") & (pl.col("unit_rule") != "")).then("unit_rule").otherwise("sampling_rule")
+    chosen = pl.col("sampled") & (pl.col("unit_rule") != "") & (pl.col("metric") == "eval_fail")
+    rule = pl.when(chosen).then("unit_rule").otherwise("sampling_rule")
     return (
         judged.with_columns(sampling_rule=rule, in_time=pl.col("n_verdicts_matured") > 0)
         .group_by(*UNIT_KEY, "metric", "evaluator", "evaluator_version", "sampling_rule")

@@ -36,6 +36,29 @@ from storage.units import (
 _MERGED_ROWS = 50_000
 
 
+class _MinuteFeed:
+    """What was written to `touched_minutes` and not yet looked at by the jobs of one kind."""
+
+    def __init__(self, store: Store, kind: str, rules: JobRules) -> None:
+        self._store = store
+        self._kind = kind
+        self._seen = Seen(timedelta(seconds=rules.overlap_seconds))
+        self._watermark = EPOCH
+
+    def read(self, upto: datetime, what: list[str]) -> pl.DataFrame:
+        """Rows up to a moment, oldest first."""
+        self._watermark = max(self._watermark, read_watermark(self._store, self._kind) or EPOCH)
+        rows = self._seen.fresh(read_touched_minutes(self._store, self._seen.start(self._watermark), upto, what))
+        if rows.is_empty():
+            self.done(rows, upto)
+        return rows
+
+    def done(self, rows: pl.DataFrame, upto: datetime) -> None:
+        """All that these rows ask for is written."""
+        self._seen.remember(rows, upto)
+        self._watermark = upto
+
+
 class RollupJob:
     """
     Rolls up the minutes that facts or outcomes were written to.
@@ -49,12 +72,11 @@ class RollupJob:
     def __init__(self, store: Store, rules: JobRules) -> None:
         self._store = store
         self._rules = rules
-        self._seen = Seen(timedelta(seconds=rules.overlap_seconds))
+        self._feed = _MinuteFeed(store, self.kind, rules)
 
     def run(self, recorder: Recorder) -> str:
         upto = read_store_time(self._store)
-        watermark = read_watermark(self._store, self.kind) or EPOCH
-        rows = self._seen.fresh(read_touched_minutes(self._store, self._seen.start(watermark), upto, ["facts", "outcomes"]))
+        rows = self._feed.read(upto, ["facts", "outcomes"])
         if rows.is_empty():
             return NOTHING_TO_DO
         whole = set(rows.filter(what="facts")["minute"])
@@ -64,7 +86,7 @@ class RollupJob:
         # The other side of a pair may lie in another minute; only its pair rows can have changed, but a minute is small.
         others = sorted(partners - whole)
         self.roll_up_minutes(others, recorder, judged=False, share=(0.9, 1.0))
-        self._seen.remember(rows, upto)
+        self._feed.done(rows, upto)
         recorder.reached(upto)
         return f"{len(whole)} minutes rolled up, {len(judged)} for verdicts only, {len(others)} for their pairs"
 
@@ -144,17 +166,16 @@ class MergeJob:
 
     def __init__(self, store: Store, rules: JobRules) -> None:
         self._store = store
-        self._seen = Seen(timedelta(seconds=rules.overlap_seconds))
+        self._feed = _MinuteFeed(store, self.kind, rules)
 
     def run(self, recorder: Recorder) -> str:
         upto = read_store_time(self._store)
-        watermark = read_watermark(self._store, self.kind) or EPOCH
-        rows = self._seen.fresh(read_touched_minutes(self._store, self._seen.start(watermark), upto, ["rollup"]))
+        rows = self._feed.read(upto, ["rollup"])
         if rows.is_empty():
             return NOTHING_TO_DO
         hours = sorted(set(rows["minute"].dt.truncate("1h")))
         n_days = self.merge_hours(hours, recorder)
-        self._seen.remember(rows, upto)
+        self._feed.done(rows, upto)
         recorder.reached(upto)
         return f"{len(hours)} hours and {n_days} days merged"
 

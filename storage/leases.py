@@ -77,12 +77,12 @@ class Lease:
         now = self._clock.now()
         state = self.state()
         if state is not None and state.holder == self._holder and now < state.expires_at:
-            self._append(state.term, now)
+            self._append(state.term, now, now + self._length)
             return now < state.expires_at - self._settle
         if state is not None and now < state.expires_at + self._settle:
             return False
         term = state.term + 1 if state is not None else 1
-        self._append(term, now)
+        self._append(term, now, now + self._length)
         self._sleep(self._settle.total_seconds())
         winner = self.state()
         return winner is not None and winner.holder == self._holder and winner.term == term
@@ -91,7 +91,8 @@ class Lease:
         """Let the next one in at once."""
         state = self.state()
         if state is not None and state.holder == self._holder:
-            self._append(state.term, self._clock.now() - self._length - self._settle)
+            now = self._clock.now()
+            self._append(state.term, now, now - self._settle)
 
     def state(self) -> LeaseState | None:
         """Who holds the newest term, and until when; None if nobody ever did."""
@@ -100,7 +101,7 @@ class Lease:
             return LeaseState(row["holder"], row["term"], row["expires_at"])
         return None
 
-    def _append(self, term: int, now: datetime) -> None:
-        row = {"name": self._name, "holder": self._holder, "term": term, "expires_at": now + self._length, "changed_at": now}
+    def _append(self, term: int, now: datetime, expires_at: datetime) -> None:
+        row = {"name": self._name, "holder": self._holder, "term": term, "expires_at": expires_at, "changed_at": now}
         schema = {"term": pl.UInt64, "expires_at": _TIME, "changed_at": _TIME}
         self._store.insert("leases", pl.DataFrame([row], schema_overrides=schema))

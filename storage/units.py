@@ -74,7 +74,9 @@ def read_unit_counts(store: Store, minutes: Sequence[datetime]) -> dict[datetime
     return dict(frame.select(minute, "n").iter_rows())
 
 
-def read_units(store: Store, minutes: Sequence[datetime], slices: int = 1, index: int = 0, *, judged: bool = False) -> pl.DataFrame:
+def read_units(
+    store: Store, minutes: Sequence[datetime], slices: int = 1, index: int = 0, *, judged: bool = False
+) -> pl.DataFrame:
     """
     Units of some minutes (`UNITS`).
 

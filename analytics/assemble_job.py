@@ -1,0 +1,154 @@
+"""The job that turns spans into facts: touched traces, loaded whole, in windows of bounded size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import structlog
+
+from analytics.assembly import assemble_spans, summarise_traces
+from analytics.config import AnalyticsConfig
+from analytics.outcome_step import OutcomeStep
+from analytics.price_book import PriceBook
+from analytics.runs import EPOCH, NOTHING_TO_DO, Recorder, Seen
+from storage.assembly import read_trace_times, read_traces_between
+from storage.client import Store
+from storage.errors import RetryableError
+from storage.facts import read_trace_spans, write_span_facts, write_trace_facts
+from storage.job_runs import read_watermark
+from storage.poisonous import read_poisonous_traces, write_cured_traces, write_poisonous_trace
+from storage.touched import read_store_time, read_touched_evaluations, read_touched_traces
+
+log = structlog.get_logger(__name__)
+
+
+class AssembleJob:
+    """
+    Assembles, prices and sums up the traces that spans were written to, then judges the ones that evaluations were written to.
+
+    A batch that fails is halved until the trace that no step can digest is alone; it is set aside with its reason.
+    """
+
+    kind = "assemble"
+
+    def __init__(self, store: Store, config: AnalyticsConfig, *, replays_history: bool = False) -> None:
+        self._store = store
+        self._config = config
+        self._rules = config.jobs
+        self._outcomes = OutcomeStep(store, config, replays_history=replays_history)
+        overlap = timedelta(seconds=config.jobs.overlap_seconds)
+        self._seen_traces = Seen(overlap)
+        self._seen_evaluations = Seen(overlap)
+        self._watermark = EPOCH
+
+    def run(self, recorder: Recorder, book: PriceBook) -> str:
+        upto = read_store_time(self._store)
+        self._watermark = max(self._watermark, read_watermark(self._store, self.kind) or EPOCH)
+        first = start = self._seen_traces.start(self._watermark)
+        n_traces = n_evaluations = 0
+        while start < upto:
+            traces = read_touched_traces(self._store, start, upto, self._rules.window_traces)
+            end = _last(traces, self._rules.window_traces, upto)
+            fresh = self._seen_traces.fresh(traces)
+            n_traces += self._assemble_window(fresh, recorder, book)
+            n_evaluations += self._judge_window(start, end, recorder)
+            self._seen_traces.remember(fresh, end)
+            # Both feeds are done up to here.
+            self._watermark = end
+            recorder.reached(end)
+            recorder.advance((end - first) / (upto - first))
+            start = end
+        if n_traces + n_evaluations == 0:
+            return NOTHING_TO_DO
+        return f"{n_traces} traces assembled, {n_evaluations} evaluations judged"
+
+    def rebuild(self, recorder: Recorder, book: PriceBook, since: datetime, until: datetime) -> int:
+        """Facts and outcomes again of every trace with a span that started in [since, until); returns how many traces."""
+        n_traces = 0
+        hour = since
+        while hour < until:
+            end = min(until, hour.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
+            times = read_traces_between(self._store, hour, end)
+            n_traces += self._assemble_traces(times, recorder, book, EPOCH)
+            hour = end
+            recorder.advance((hour - since) / (until - since) * 0.9)
+        return n_traces
+
+    def _assemble_window(self, touched: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:
+        if touched.is_empty():
+            return 0
+        times = touched.group_by("trace_id").agg(pl.col("first_start").min(), pl.col("last_start").max(), pl.col("n_spans").sum())
+        oldest = touched["written_at"].min()
+        assert isinstance(oldest, datetime)
+        return self._assemble_traces(times, recorder, book, oldest - timedelta(days=self._rules.late_days))
+
+    def _assemble_traces(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook, received_since: datetime) -> int:
+        for batch in _batches(times, self._rules.batch_spans):
+            whole = read_trace_times(self._store, batch["trace_id"].to_list(), received_since)
+            self._digest(whole, lambda part: self._assemble_batch(part, recorder, book))
+        return times.height
+
+    def _assemble_batch(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook) -> None:
+        now = datetime.now(UTC)
+        spans = read_trace_spans(self._store, times)
+        priced = book.price(assemble_spans(spans, self._config.assembly))
+        facts = summarise_traces(priced)
+        moments = spans.select("trace_id", "span_id", "start_time")
+        write_span_facts(self._store, priced, moments, now)
+        write_trace_facts(self._store, facts, moments, now)
+        n_outcomes = self._outcomes.of_traces(times, now)
+        recorder.add(spans.height, priced.height + facts.height + n_outcomes)
+
+    def _judge_window(self, start: datetime, end: datetime, recorder: Recorder) -> int:
+        n_evaluations = 0
+        while start < end:
+            touched = read_touched_evaluations(self._store, start, end, self._rules.batch_evaluations)
+            last = _last(touched, self._rules.batch_evaluations, end)
+            fresh = self._seen_evaluations.fresh(touched)
+            if not fresh.is_empty():
+                self._digest(self._outcomes.traces_of(fresh), lambda part: self._judge_batch(part, recorder))
+            n_evaluations += fresh.height
+            self._seen_evaluations.remember(fresh, last)
+            start = last
+        return n_evaluations
+
+    def _judge_batch(self, times: pl.DataFrame, recorder: Recorder) -> None:
+        recorder.add(times.height, self._outcomes.of_traces(times, datetime.now(UTC)))
+
+    def _digest(self, times: pl.DataFrame, work: Callable[[pl.DataFrame], None]) -> None:
+        """Do the work, on halves where it fails; one trace that fails alone is set aside."""
+        if times.is_empty():
+            return
+        try:
+            work(times)
+        except RetryableError:
+            raise
+        except Exception as error:  # whatever a hostile trace provokes; what the store cannot do now was raised above
+            if times.height > 1:
+                half = times.height // 2
+                self._digest(times[:half], work)
+                self._digest(times[half:], work)
+                return
+            trace_id: str = times["trace_id"].item()
+            reason = f"{type(error).__name__}: {error}"[:2_000]
+            log.warning("trace_set_aside", trace_id=trace_id, reason=reason)
+            write_poisonous_trace(self._store, trace_id, reason)
+            return
+        cured = set(read_poisonous_traces(self._store)) & set(times["trace_id"])
+        write_cured_traces(self._store, sorted(cured))
+
+
+def _batches(times: pl.DataFrame, n_spans: int) -> Iterator[pl.DataFrame]:
+    """Traces of about `n_spans` spans together, in the order in which their spans lie on the disk."""
+    hours = [pl.col(name).dt.truncate("1h") for name in ("first_start", "last_start")]
+    ordered = times.sort(*hours, "trace_id")
+    number = (ordered["n_spans"].fill_null(1).cum_sum() - 1) // n_spans
+    yield from ordered.with_columns(batch=number).partition_by("batch", maintain_order=True, include_key=False)
+
+
+def _last(rows: pl.DataFrame, limit: int, upto: datetime) -> datetime:
+    """Up to which moment a feed was read: fewer rows than asked for means that there are no more."""
+    newest = rows["written_at"].max()
+    return newest if rows.height >= limit and isinstance(newest, datetime) else upto

@@ -1,0 +1,128 @@
+"""From evaluations to outcomes of the traces they judge: resolve, join, write, and take back what moved elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import polars as pl
+
+from analytics.config import AnalyticsConfig
+from analytics.evaluations import resolve_targets
+from analytics.outcomes import trace_outcomes
+from storage.assembly import (
+    read_evaluations_about,
+    read_response_ids,
+    read_response_index,
+    read_session_index,
+    read_shadow_spans,
+    read_targets,
+    read_trace_facts,
+    read_trace_times,
+)
+from storage.client import Store
+from storage.facts import EVALUATION_TARGETS, write_evaluation_targets, write_trace_outcomes
+from storage.maturities import read_maturities
+
+_ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+# A judgement of a session can move from one trace to another; the other may have judgements that move in turn.
+_ROUNDS = 4
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Traces, everything said about them, and where each of these sayings belongs."""
+
+    times: pl.DataFrame
+    facts: pl.DataFrame
+    evaluations: pl.DataFrame
+    targets: pl.DataFrame
+    known_targets: pl.DataFrame
+
+
+class OutcomeStep:
+    """Brings `evaluation_targets` and `trace_outcomes` up to date for some traces."""
+
+    def __init__(self, store: Store, config: AnalyticsConfig, *, replays_history: bool) -> None:
+        self._store = store
+        self._rules = config.evaluation
+        self._defaults = config.maturity
+        self._clock: Literal["wall", "event"] = "event" if replays_history else "wall"
+
+    def traces_of(self, touched: pl.DataFrame) -> pl.DataFrame:
+        """`TRACE_TIMES` of the traces that these evaluations (`TOUCHED_EVALUATIONS`) may judge, as far as they have arrived."""
+        sessions, responses = (_named(touched, f"target_{what}_id") for what in ("session", "response"))
+        traces = set(_named(touched, "target_trace_id"))
+        if sessions:
+            traces |= set(read_session_index(self._store, sessions)["trace_id"])
+        if responses:
+            traces |= set(read_response_index(self._store, responses)["trace_id"])
+        return read_trace_times(self._store, sorted(traces), _ALWAYS)
+
+    def of_traces(self, times: pl.DataFrame, computed_at: datetime) -> int:
+        """Outcomes of some traces (`TRACE_TIMES`) whose facts are written; returns rows written."""
+        judged = self._load(times)
+        if judged is None:
+            return 0
+        for _ in range(_ROUNDS):
+            others = self._moved(judged)
+            if not others:
+                break
+            more = read_trace_times(self._store, others, _ALWAYS)
+            widened = self._load(pl.concat([judged.times, more.select(judged.times.columns)]))
+            assert widened is not None
+            judged = widened
+        return self._write(judged, computed_at)
+
+    def _load(self, times: pl.DataFrame) -> _Judged | None:
+        facts = read_trace_facts(self._store, times)
+        sessions = _named(facts, "session_id")
+        responses = read_response_ids(self._store, times)
+        evaluations = read_evaluations_about(self._store, facts["trace_id"].unique().to_list(), sessions, responses)
+        if evaluations.is_empty():
+            return None
+        asked = _named(evaluations, "target_session_id")
+        index = pl.concat(
+            [
+                facts.select("trace_id", "session_id", "mirror_role", "started_at"),
+                read_session_index(self._store, asked),
+            ]
+        ).unique(["trace_id", "mirror_role"], keep="first")
+        answers = read_response_index(self._store, _named(evaluations, "target_response_id"))
+        targets = resolve_targets(evaluations, index, answers)
+        return _Judged(times, facts, evaluations, targets, read_targets(self._store, evaluations["evaluation_id"].to_list()))
+
+    def _moved(self, judged: _Judged) -> list[str]:
+        """Traces outside of these that an evaluation belongs to now, or belonged to until now."""
+        changed = judged.known_targets.join(judged.targets, on=["evaluation_id", "trace_id"], how="anti")
+        inside = set(judged.times["trace_id"])
+        return sorted((set(judged.targets["trace_id"]) | set(changed["trace_id"])) - inside)
+
+    def _write(self, judged: _Judged, computed_at: datetime) -> int:
+        traces = judged.facts.select("trace_id", "mirror_role", "started_at", "service_name")
+        sides = traces.filter(pl.len().over("trace_id") > 1)
+        shadows = read_shadow_spans(self._store, judged.times.join(sides, on="trace_id", how="semi"))
+        outcomes = trace_outcomes(
+            judged.evaluations,
+            judged.targets,
+            traces,
+            shadows,
+            read_maturities(self._store),
+            self._rules,
+            self._defaults,
+            self._clock,
+        )
+        moments = [judged.times.select("trace_id", start_time=name) for name in ("first_start", "last_start")]
+        spread = judged.times.select("trace_id", start_time=pl.datetime_ranges("first_start", "last_start", "1h"))
+        every = pl.concat([*moments, spread.explode("start_time", empty_as_null=False)])
+        write_trace_outcomes(self._store, outcomes, every, computed_at)
+        # Last: until then, a run cut short still sees from where a judgement moved.
+        news = judged.targets.join(judged.known_targets, on=EVALUATION_TARGETS.names(), how="anti")
+        write_evaluation_targets(self._store, news, computed_at)
+        return outcomes.height + news.height
+
+
+def _named(frame: pl.DataFrame, column: str) -> list[str]:
+    """The distinct values of a column that are not empty, sorted."""
+    return frame.filter(pl.col(column) != "")[column].unique().sort().to_list()

@@ -1,0 +1,84 @@
+"""What the assembling job looks up beside the spans: where traces lie, what was said about them, what stands written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import polars as pl
+
+from storage.client import Store
+from storage.facts import EVALUATION_TARGETS, EVALUATIONS, TRACE_FACTS
+from storage.sql import load
+
+_TIME = pl.Datetime("ns", "UTC")
+
+TRACE_TIMES = pl.Schema({"trace_id": pl.String, "first_start": _TIME, "last_start": _TIME, "n_spans": pl.UInt64})
+"""Between which times the spans of a trace started."""
+
+SESSION_INDEX = pl.Schema({"trace_id": pl.String, "session_id": pl.String, "mirror_role": pl.String, "started_at": _TIME})
+"""Traces of sessions."""
+RESPONSE_INDEX = pl.Schema({"response_id": pl.String, "trace_id": pl.String, "span_id": pl.String, "start_time": _TIME})
+"""Spans of responses."""
+
+
+def read_trace_times(store: Store, traces: Sequence[str], received_since: datetime) -> pl.DataFrame:
+    """`TRACE_TIMES` by id, of what was received since a day; `n_spans` is null."""
+    parameters = {"traces": list(traces), "since": received_since.date()}
+    return _shaped(store.frame(load("read_trace_times"), parameters), TRACE_TIMES)
+
+
+def read_traces_between(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
+    """`TRACE_TIMES` of every trace with a span that started in [since, until)."""
+    return _shaped(store.frame(load("read_traces_between"), {"since": since, "until": until}), TRACE_TIMES)
+
+
+def read_trace_facts(store: Store, times: pl.DataFrame) -> pl.DataFrame:
+    """What stands written of some traces (`TRACE_FACTS`); `times`: `TRACE_TIMES`."""
+    return _shaped(store.frame(load("read_trace_facts"), hours_and_traces(times)), TRACE_FACTS)
+
+
+def read_response_ids(store: Store, times: pl.DataFrame) -> list[str]:
+    """Response ids that spans of some traces carry; `times`: `TRACE_TIMES`."""
+    ids: list[str] = store.frame(load("read_response_ids"), hours_and_traces(times))["response_id"].to_list()
+    return ids
+
+
+def read_shadow_spans(store: Store, times: pl.DataFrame) -> pl.DataFrame:
+    """Spans of some traces that are shadow traffic (`trace_id`, `span_id`); `times`: `TRACE_TIMES`."""
+    return store.frame(load("read_shadow_spans"), hours_and_traces(times)).select("trace_id", "span_id")
+
+
+def read_evaluations_about(
+    store: Store, traces: Sequence[str], sessions: Sequence[str], responses: Sequence[str]
+) -> pl.DataFrame:
+    """Evaluations that name one of these traces, sessions or responses (`EVALUATIONS`)."""
+    parameters = {"traces": list(traces), "sessions": list(sessions), "responses": list(responses)}
+    return _shaped(store.frame(load("read_evaluations_about"), parameters), EVALUATIONS)
+
+
+def read_session_index(store: Store, sessions: Sequence[str]) -> pl.DataFrame:
+    """Every trace of some sessions (`SESSION_INDEX`)."""
+    return _shaped(store.frame(load("read_session_index"), {"sessions": list(sessions)}), SESSION_INDEX)
+
+
+def read_response_index(store: Store, responses: Sequence[str]) -> pl.DataFrame:
+    """Every span that some response ids name (`RESPONSE_INDEX`)."""
+    return _shaped(store.frame(load("read_response_index"), {"responses": list(responses)}), RESPONSE_INDEX)
+
+
+def read_targets(store: Store, evaluations: Sequence[str]) -> pl.DataFrame:
+    """Where some evaluations' targets were found so far (`EVALUATION_TARGETS`)."""
+    return _shaped(store.frame(load("read_targets"), {"evaluations": list(evaluations)}), EVALUATION_TARGETS)
+
+
+def hours_and_traces(times: pl.DataFrame) -> dict[str, object]:
+    """Query parameters that keep a look-up by trace within the hours the traces lie in."""
+    first, last = times["first_start"].dt.truncate("1h"), times["last_start"].dt.truncate("1h")
+    ranges = times.select(pl.datetime_ranges(first, last, "1h").alias("hour"))
+    hours = ranges["hour"].explode(empty_as_null=False).dt.epoch("s").unique().sort().to_list()
+    return {"hours": hours, "traces": times["trace_id"].unique(maintain_order=True).to_list()}
+
+
+def _shaped(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())

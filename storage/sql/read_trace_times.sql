@@ -1,0 +1,5 @@
+SELECT trace_id, min(first_start) AS first_start, max(last_start) AS last_start, NULL AS n_spans
+FROM trace_times
+WHERE received_date >= {since:Date} AND trace_id IN {traces:Array(String)}
+GROUP BY trace_id
+SETTINGS prefer_column_name_to_alias = 1
