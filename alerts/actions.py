@@ -117,7 +117,6 @@ def retry_delivery(store: Store, delivery_id: str, now: datetime) -> Delivery:
         delivery,
         sequence=delivery.sequence + 1,
         state=DeliveryState.PENDING,
-        attempt=0,
         not_before=now,
         deadline=now + RETRY_DEADLINE,
         recorded_at=now,
