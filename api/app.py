@@ -3,24 +3,89 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
 
+from api import errors
 from api.auth import Sessions
+from api.guard import Guard
+from api.pages.router import router as pages
+from api.problems import PROBLEM_SCHEMA
+from api.routes import alerts, data, health, jobs, keys, metrics, prices, rollouts, scores, session, sql, traces
 from api.services import Services
+from storage.sandbox import Sandbox
 
 API_PREFIX = "/api/v1"
 _STATIC = Path(__file__).parent / "static"
+_PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+_DESCRIPTION = (
+    "What was sent, what it cost, how it was judged, and whether the cheaper route is as good. Lists are "
+    '`{"items": [...], "next": cursor or null}`. Tables also come as CSV, Arrow stream or Parquet by `Accept`. '
+    "Errors are problem documents (RFC 9457) that say what to do."
+)
 
 
 def create_app(services: Services) -> FastAPI:
-    """Everything HTTP on the API port. Pages come from `api.pages.router`, their files from `api/static` at `/static`."""
+    """
+    Everything HTTP on the API port.
+
+    Pages come from `api.pages.router`, their files from `api/static` at `/static`.
+    """
     app = FastAPI(
-        title="Spanwise", version=services.version or "0", docs_url=None, redoc_url=None, openapi_url=f"{API_PREFIX}/openapi.json"
+        title="Spanwise",
+        version=services.version or "0",
+        description=_DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # a slash too many is a wrong address, not another spelling of it
+        redirect_slashes=False,
     )
+    config = services.config
     app.state.services = services
-    secret = services.config.session_secret
-    app.state.sessions = Sessions(secret.get_secret_value() if secret else None, services.config.session_hours)
+    app.state.sessions = Sessions(
+        config.session_secret.get_secret_value() if config.session_secret else None, config.session_hours
+    )
+    app.state.sandbox = Sandbox(services.store, config.sql_concurrent)
+    errors.install(app)
+    app.include_router(_api())
+    for router in (health.router, session.router, pages):
+        app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    app.add_middleware(Guard, config=config)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.add_api_route(f"{API_PREFIX}/openapi.json", app.openapi, include_in_schema=False)
     return app
+
+
+def _api() -> APIRouter:
+    router = APIRouter(prefix=API_PREFIX)
+    for module in (rollouts, metrics, traces, scores, alerts, prices, sql, data, jobs, keys):
+        router.include_router(module.router)
+    return router
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The description of the API, made once: FastAPI's, with keys and problems said where they hold."""
+    if app.openapi_schema is None:
+        schema = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        components = schema.setdefault("components", {})
+        components.setdefault("schemas", {})["Problem"] = PROBLEM_SCHEMA
+        components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "description": "an API key"}}
+        for path, operations in schema["paths"].items():
+            for operation in operations.values():
+                is_open = path in ("/healthz", "/readyz")
+                operation["security"] = [] if is_open else [{"key": []}, {}]
+                answers = operation["responses"]
+                answers.setdefault(
+                    "default", {"description": "A problem document saying what is wrong and what to do", **_PROBLEM}
+                )
+                if "422" in answers and "HTTPValidationError" in str(answers["422"]):
+                    answers["422"] = {"description": "Wrong fields, each named", **_PROBLEM}
+        for unused in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(unused, None)
+        app.openapi_schema = schema
+    return app.openapi_schema

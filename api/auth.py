@@ -11,11 +11,12 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from fastapi import Request
 
+from api.problems import ProblemError
 from storage.api_keys import ANONYMOUS, ApiKey, AuthenticationError, TooManyFailuresError, read_keys, secret_hash
 from storage.client import Store
 from storage.clock import Clock
@@ -191,4 +192,27 @@ def caller(request: Request, services: Services) -> ApiKey:
         key = services.authenticator.by_id(key_id) if key_id else None
         if key is not None:
             return key
-    return services.authenticator.authenticate(secret, request.client.host if request.client else "unix:")
+    key = services.authenticator.authenticate(secret, request.client.host if request.client else "unix:")
+    if key == ANONYMOUS and not _is_called_by_our_name(request, services):
+        # a page elsewhere whose name was made to lead to this machine (DNS rebinding) is no visitor from this machine
+        name = request.headers.get("host", "")[:200]
+        do = "call it localhost or by its address, add the name to api.trusted_hosts, or make an API key"
+        raise ProblemError(421, "unknown-host", "unknown host", f"without API keys this machine is not called {name!r}", do)
+    return key
+
+
+def _is_called_by_our_name(request: Request, services: Services) -> bool:
+    name = request.url.hostname or ""
+    config = services.config
+    return is_local_name(name) or name in config.trusted_hosts or name == urlsplit(config.public_url).hostname
+
+
+def is_local_name(name: str) -> bool:
+    """A name nobody else's DNS can point here: `localhost`, or an address written out."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

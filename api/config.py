@@ -14,7 +14,7 @@ class ApiConfig(BaseModel):
 
     public_url: str = Field(
         "",
-        description="address people reach the pages under, used in links (https://spanwise.example.com); empty: the request's own",
+        description="address people reach the pages under (https://spanwise.example.com); empty: the request's own",
     )
     trusted_hosts: tuple[str, ...] = Field(
         (), description="Host headers answered besides localhost, loopback addresses and public_url's; `*` answers all"

@@ -27,7 +27,7 @@ def decode_cursor(cursor: str, question: Mapping[str, Any], kinds: Sequence[type
         ProblemError: 400; it is not a cursor of ours, or belongs to another question.
     """
     position = _read(cursor)
-    if position is None or [type(value) for value in position[1:]] != list(kinds):
+    if position is None or [type(value) for value in position[1:]] != list(kinds) or not _fits(position):
         raise bad_value("cursor", cursor, "a cursor this list returned as `next`")
     if position[0] != _fingerprint(question):
         raise bad_value("cursor", cursor, "a cursor of the same filters; start again without cursor after changing them")
@@ -42,6 +42,11 @@ def _read(cursor: str) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, list) and value else None
+
+
+def _fits(position: list[Any]) -> bool:
+    """Numbers are moments: what the store's 64 bits cannot hold was never handed out."""
+    return all(0 <= value < 2**63 for value in position if isinstance(value, int))
 
 
 def _fingerprint(question: Mapping[str, Any]) -> str:

@@ -59,7 +59,9 @@ def to_problem(error: Exception) -> ProblemError:
             headers = {"Retry-After": str(int(error.retry_after_seconds) + 1)}
             return ProblemError(429, "too-many-failures", "too many wrong keys", str(error), "check the key", headers=headers)
         case UnknownKeyError():
-            return ProblemError(404, "unknown-key", "unknown key", str(error), "list them: GET /api/v1/keys", {"known": error.known})
+            return ProblemError(
+                404, "unknown-key", "unknown key", str(error), "list them: GET /api/v1/keys", {"known": error.known}
+            )
         case RetryableError():
             return unavailable(str(error))
         case PermanentError() if isinstance(error, LookupError):
@@ -78,7 +80,8 @@ async def _answer(request: Request, error: Exception) -> Response:
 
 def _wrong_fields(errors: Sequence[Any]) -> ProblemError:
     wrong = [
-        {"field": ".".join(str(part) for part in error["loc"]), "problem": str(error["msg"])[:300]} for error in errors[:_MAX_WRONG]
+        {"field": ".".join(str(part) for part in error["loc"]), "problem": str(error["msg"])[:300]}
+        for error in errors[:_MAX_WRONG]
     ]
     detail = "; ".join(f"{entry['field']}: {entry['problem']}" for entry in wrong)
     return ProblemError(422, "wrong-fields", "wrong fields", detail, "see /api/v1/openapi.json for the shape", {"fields": wrong})
@@ -89,7 +92,9 @@ def _of_status(error: HTTPException) -> ProblemError:
         return ProblemError(404, "no-such-path", "no such path", "nothing answers here", "see /api/v1/openapi.json for what does")
     if error.status_code == 405:
         do = "see /api/v1/openapi.json for what does"
-        return ProblemError(405, "no-such-method", "no such method", "this path does not answer this method", do, headers=error.headers or {})
+        return ProblemError(
+            405, "no-such-method", "no such method", "this path does not answer this method", do, headers=error.headers or {}
+        )
     return ProblemError(error.status_code, "request", "request failed", str(error.detail), headers=error.headers or {})
 
 

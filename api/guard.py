@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.auth import is_local_name
 from api.config import ApiConfig
 from api.errors import problem_response
 from api.problems import ProblemError
@@ -131,17 +131,6 @@ class _Answer:
         del headers["content-length"]
         del headers["content-type"]
         return True
-
-
-def is_local_name(name: str) -> bool:
-    """A name nobody else's DNS can point here: `localhost`, or an address written out."""
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _too_large(limit: int) -> ProblemError:

@@ -6,11 +6,11 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import polars as pl
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import Response
 
 from api.documents import to_items, to_json
@@ -25,6 +25,11 @@ class Format(StrEnum):
     ARROW = "arrow"
     PARQUET = "parquet"
 
+
+FormatQuery = Annotated[
+    Format | None, Query(alias="format", description="instead of an Accept header, for links: json, csv, arrow or parquet")
+]
+"""Declares `?format=`; `choose` reads it."""
 
 MEDIA_TYPES = {
     Format.JSON: "application/json",
@@ -58,7 +63,7 @@ def choose(request: Request) -> Format:
     """The format a caller wants. Raises a 406 problem when it is none of ours."""
     named = request.query_params.get("format")
     if named is not None:
-        if named not in Format:
+        if named not in tuple(Format):
             raise _not_acceptable(f"format={named!r}")
         return Format(named)
     accept = request.headers.get("accept", "*/*")

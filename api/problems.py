@@ -69,3 +69,18 @@ def absent_role(role: str, what: str) -> ProblemError:
         f"{what} is done by the {role} role",
         f"ask a process that runs {role}",
     )
+
+
+PROBLEM_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "RFC 9457. Further members depend on the type: `known`, `parameter`, `fields`, `limit`, `needed_scope`.",
+    "required": ["type", "title", "status", "detail", "instance"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "names the kind of problem; docs/api.md lists them"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "what is wrong, with the value at fault"},
+        "instance": {"type": "string", "description": "the path asked for"},
+        "do": {"type": "string", "description": "what to do about it"},
+    },
+}

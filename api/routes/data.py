@@ -1,0 +1,144 @@
+"""Data health: the ingest ledger, quarantine, what is missing or strange, values to filter by, and the settings in force."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import Reader, ServicesDep
+from api.documents import to_items
+from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table
+from api.problems import bad_value
+from api.services import Services
+from api.times import Window, parse_step, parse_window
+from collector.attributes import FIELDS, MEMBERS, METADATA_DOCUMENTS, METADATA_PREFIXES, RAW_USAGE_DOCUMENTS
+from storage.ledger_report import read_ledger_balance, read_ledger_rows
+from storage.quality import (
+    facet_names,
+    read_coverage,
+    read_facet,
+    read_lateness,
+    read_poisonous_traces,
+    read_quality_flags,
+    read_unmapped_attributes,
+    read_unpriced_models,
+)
+from storage.quarantine import read_quarantine
+
+router = APIRouter(tags=["data health"])
+
+# Attributes that are read as a family (messages by index, parameters), or belong to another convention than ours.
+_FAMILIES = (
+    "llm.input_messages.",
+    "llm.output_messages.",
+    "gen_ai.prompt.",
+    "gen_ai.completion.",
+    "http.",
+    "server.",
+    "code.",
+    "thread.",
+)
+
+
+class WindowQuery(BaseModel):
+    """A range of time."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    start: str = Field("-24h", alias="from", max_length=64, description="RFC 3339 or relative (-24h); in the range")
+    end: str = Field("now", alias="to", max_length=64, description="RFC 3339 or relative; not in the range")
+    format: Format | None = Field(None, description="instead of an Accept header, for links")
+
+    def window(self, services: Services) -> Window:
+        return parse_window(self.start, self.end, services.clock.now())
+
+
+class LedgerQuery(WindowQuery):
+    """A range of arrival time, cut into steps."""
+
+    step: str | None = Field(None, max_length=32, description="whole minutes (1m, 1h, 1d); absent: one sum for the whole range")
+
+    def window(self, services: Services) -> Window:
+        # the ledger counts by arrival, which is on the wall clock
+        return parse_window(self.start, self.end, services.wall_clock.now())
+
+
+class FacetQuery(WindowQuery):
+    """A dimension and a range."""
+
+    dimension: str = Field("cohort", max_length=40, description=f"one of {', '.join(facet_names())}")
+
+
+@router.get("/ledger", summary="Ingest ledger", responses=TABLE_RESPONSES)
+def ledger(request: Request, services: ServicesDep, _key: Reader, query: Annotated[LedgerQuery, Query()]) -> Response:
+    """
+    What became of every item that arrived, per signal and API key: received = accepted + rejected, accepted = written +
+    pending + quarantined + masked_out; superseded is resent spans merged away. Undecodable and pushed-back are requests.
+    `balance` is the same summed up per signal.
+    """
+    window = query.window(services)
+    step = parse_step(query.step) if query.step is not None else None
+    balance = to_items(read_ledger_balance(services.store, window.start, window.end))
+    return table(request, read_ledger_rows(services.store, window.start, window.end, step), extra={"balance": balance})
+
+
+@router.get("/quarantine", summary="Quarantined requests", responses=TABLE_RESPONSES)
+def quarantine(
+    request: Request,
+    services: ServicesDep,
+    _key: Reader,
+    _form: FormatQuery = None,
+    state: Annotated[str, Query(max_length=20, description="held, retried or dropped; absent: all")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000, description="at most this many")] = 100,
+) -> Response:
+    """Requests the store refused, newest first, with the reason; their bytes are kept for `spanwise quarantine retry`."""
+    return table(request, read_quarantine(services.store, state, limit))
+
+
+@router.get(
+    "/quality",
+    summary="Data quality",
+    responses={
+        200: {"content": {"application/json": {"example": {"coverage": [], "unpriced_models": [], "unmapped_attributes": []}}}}
+    },
+)
+def quality(services: ServicesDep, _key: Reader, query: Annotated[WindowQuery, Query()]) -> dict[str, Any]:
+    """Coverage by route, unpriced models, unmapped attributes (of a sample), quality flags, late verdicts, traces set aside."""
+    window = query.window(services)
+    span = (services.store, window.start, window.end)
+    known, prefixes = known_attributes()
+    return {
+        "coverage": to_items(read_coverage(*span)),
+        "unpriced_models": to_items(read_unpriced_models(*span)),
+        "unmapped_attributes": to_items(read_unmapped_attributes(*span, known, prefixes)),
+        "quality_flags": to_items(read_quality_flags(*span)),
+        "lateness": to_items(read_lateness(*span)),
+        "poisonous_traces": to_items(read_poisonous_traces(services.store)),
+    }
+
+
+@router.get("/facets", summary="Values to filter by", responses=TABLE_RESPONSES)
+def facets(request: Request, services: ServicesDep, _key: Reader, query: Annotated[FacetQuery, Query()]) -> Response:
+    """Values of one dimension that occurred in the range, most frequent first."""
+    if query.dimension not in facet_names():
+        raise bad_value("dimension", query.dimension, f"one of {', '.join(facet_names())}")
+    window = query.window(services)
+    return table(request, read_facet(services.store, query.dimension, window.start, window.end))
+
+
+@router.get(
+    "/settings",
+    summary="Settings in force",
+    responses={200: {"content": {"application/json": {"example": {"roles": ["api"], "version": "0.1.0", "settings": {}}}}}},
+)
+def settings(services: ServicesDep, _key: Reader) -> dict[str, Any]:
+    """What this process runs with; secrets are masked."""
+    return {"roles": sorted(services.roles), "version": services.version, "settings": dict(services.settings)}
+
+
+def known_attributes() -> tuple[list[str], list[str]]:
+    """Attribute keys the vocabulary reads, and beginnings of families it reads."""
+    keys = {key.partition(MEMBERS)[0] if MEMBERS in key else key for field in FIELDS.values() for key in field.keys}
+    return sorted(keys | set(METADATA_DOCUMENTS) | set(RAW_USAGE_DOCUMENTS)), [*METADATA_PREFIXES, *_FAMILIES]

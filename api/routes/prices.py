@@ -1,0 +1,44 @@
+"""The price book."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Request, Response
+
+from api.dependencies import Admin, Reader, ServicesDep
+from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
+from api.problems import ProblemError
+
+router = APIRouter(tags=["prices"])
+
+
+@router.get("/prices", summary="Prices", responses=TABLE_RESPONSES)
+def prices(
+    request: Request,
+    services: ServicesDep,
+    _key: Reader,
+    _form: FormatQuery = None,
+    history: Annotated[bool, Query(description="every entry, not only those in force")] = True,
+) -> Response:
+    """The user's own prices; what they do not name is priced by what was charged, then by public list prices."""
+    return listing(request, services.prices.prices(with_history=history))
+
+
+@router.put("/prices", summary="Set a price")
+def set_price(
+    services: ServicesDep,
+    key: Admin,
+    price: Annotated[
+        dict[str, Any],
+        Body(
+            description="the fields of a `[[price]]` entry of the settings",
+            examples=[{"model": "llama-4-8b-distilled", "gpu_hour_usd": 2.10, "concurrent_requests": 24}],
+        ),
+    ],
+) -> dict[str, Any]:
+    """Put a price into the history from its `effective_from` on. The past is not rewritten unless `reprice` is run."""
+    try:
+        return dict(services.prices.set_price(price, key.name))
+    except ValueError as error:
+        raise ProblemError(422, "wrong-fields", "no price", str(error)[:1000], "correct the fields named") from error

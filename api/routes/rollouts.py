@@ -1,0 +1,136 @@
+"""Rollouts, their scorecards and verdicts, and the gate."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.dependencies import Admin, Reader, ServicesDep
+from api.documents import to_json
+from api.negotiate import TABLE_RESPONSES, FormatQuery, listing, table
+from api.times import LATEST
+from storage.verdicts import read_verdict_history
+
+router = APIRouter(tags=["rollouts"])
+
+Name = Annotated[str, Path(description="the rollout's name", max_length=200, examples=["refund-student"])]
+
+_VERDICT = {
+    "rollout": "refund-student",
+    "kind": "divergence",
+    "reasons": ["student is cheaper but worse on regulated_answer"],
+    "streams": [],
+    "cost": None,
+    "guards": [],
+    "unknown": [],
+    "gate": "fail",
+    "as_of": "2026-03-14T10:00:00.000000Z",
+}
+
+
+class Ending(BaseModel):
+    """Why a rollout is over."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"reason": "promoted", "rolled_back": False}]})
+
+    reason: str = Field("", max_length=2000, description="why")
+    rolled_back: bool = Field(False, description="the candidate was taken out of traffic")
+
+
+@router.get("/rollouts", summary="All rollouts", responses=TABLE_RESPONSES)
+def rollouts(request: Request, services: ServicesDep, _key: Reader, _form: FormatQuery = None) -> Response:
+    """Declared in the settings or over the API, or discovered from traffic; ended ones too."""
+    return listing(request, services.alerts.rollouts())
+
+
+@router.get(
+    "/rollouts/{name}",
+    summary="One rollout",
+    responses={200: {"content": {"application/json": {"example": {"name": "refund-student", "service": "support-agent"}}}}},
+)
+def rollout(name: Name, services: ServicesDep, _key: Reader) -> dict[str, Any]:
+    """What was declared: routes, gates, high-value cohorts, planned length."""
+    return dict(services.alerts.rollout(name))
+
+
+@router.put("/rollouts/{name}", summary="Declare a rollout")
+def declare(
+    name: Name,
+    services: ServicesDep,
+    key: Admin,
+    declaration: Annotated[
+        dict[str, Any],
+        Body(
+            description="the fields of a `[[rollout]]` entry of the settings, without the name",
+            examples=[{"service": "support-agent", "baseline": "teacher", "candidate": "student"}],
+        ),
+    ],
+) -> dict[str, Any]:
+    """Declare a rollout, or change one. Changing a threshold opens a new comparison: one moved after looking is none."""
+    return dict(services.alerts.declare_rollout(name, declaration, key.name))
+
+
+@router.post("/rollouts/{name}/end", summary="End a rollout")
+def end(name: Name, services: ServicesDep, key: Admin, ending: Ending) -> dict[str, Any]:
+    """Stop judging it; its open alerts are resolved at the next tick."""
+    return dict(services.alerts.end_rollout(name, key.name, ending.reason, rolled_back=ending.rolled_back))
+
+
+@router.get(
+    "/rollouts/{name}/scorecard",
+    summary="Scorecard",
+    responses={200: {"content": {"application/json": {"example": {"rollout": "refund-student", "rows": []}}}}},
+)
+def scorecard(name: Name, services: ServicesDep, _key: Reader) -> dict[str, Any]:
+    """Per cohort and metric: both arms, difference with its any-time range, counts, coverage, state. 404 before one began."""
+    return dict(services.alerts.scorecard(name))
+
+
+@router.get(
+    "/rollouts/{name}/verdict", summary="Verdict", responses={200: {"content": {"application/json": {"example": _VERDICT}}}}
+)
+def verdict(name: Name, services: ServicesDep, _key: Reader) -> dict[str, Any]:
+    """
+    The one answer: `collecting`, `win`, `no_harm_seen`, `divergence`, `quality_regression`, `operations_regression` or
+    `bundle_regression`, with what decided it and what is not known.
+    """
+    return dict(services.alerts.verdict(name))
+
+
+@router.get("/rollouts/{name}/verdicts", summary="Verdict history", responses=TABLE_RESPONSES)
+def verdicts(
+    request: Request,
+    name: Name,
+    services: ServicesDep,
+    _key: Reader,
+    _form: FormatQuery = None,
+    limit: Annotated[int, Query(ge=1, le=1000, description="at most this many")] = 100,
+) -> Response:
+    """Each time the verdict changed, newest first."""
+    services.alerts.rollout(name)
+    return table(request, read_verdict_history(services.store, name, LATEST, limit))
+
+
+@router.get(
+    "/gate/{name}",
+    summary="Gate",
+    responses={
+        200: {
+            "content": {
+                "application/json": {
+                    "example": {"rollout": "refund-student", "gate": "undetermined", "reasons": [], "checks": []}
+                }
+            }
+        }
+    },
+)
+def gate(
+    name: Name,
+    services: ServicesDep,
+    _key: Reader,
+    on: Annotated[Literal["live", "experiment"], Query(description="live traffic, or paired golden-set runs")] = "live",
+) -> dict[str, Any]:
+    """`pass`, `fail` or `undetermined`, with a reason for every check. The status is 200 for all three: read `gate`."""
+    return dict(to_json(services.alerts.gate(name, on)))

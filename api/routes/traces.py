@@ -1,0 +1,158 @@
+"""Finding traces, and one trace whole."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.cursor import decode_cursor, encode_cursor
+from api.dependencies import Reader, ServicesDep
+from api.documents import to_items
+from api.negotiate import TABLE_RESPONSES, Format, table
+from api.problems import bad_value, not_found
+from api.services import Services
+from api.times import Window, parse_window
+from storage.traces import TraceFilter, TracePosition, position_of, read_trace, search_traces
+
+router = APIRouter(tags=["traces"])
+
+_MAX_SPANS = 20_000
+_NS_PER_MS = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class TraceQuery(BaseModel):
+    """What is asked of traces; a field given several times keeps any of its values."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    start: str = Field("-24h", alias="from", max_length=64, description="RFC 3339 or relative (-24h); in the range")
+    end: str = Field("now", alias="to", max_length=64, description="RFC 3339 or relative; not in the range")
+    service: list[str] = Field([], max_length=100, description="services")
+    environment: list[str] = Field([], max_length=100, description="environments, experiment too")
+    route: list[str] = Field([], max_length=100, description="routes first chosen")
+    model: list[str] = Field([], max_length=100, description="models of that route")
+    cohort: list[str] = Field([], max_length=100, description="cohorts")
+    prompt_version: list[str] = Field([], max_length=100, description="prompt versions")
+    session: str = Field("", max_length=500, description="session id")
+    user: str = Field("", max_length=500, description="user id")
+    retried: bool = Field(False, description="only traces with a retried call")
+    fell_back: bool = Field(False, description="only traces with a fallback")
+    timed_out: bool = Field(False, description="only traces with a timed-out attempt")
+    errored: bool = Field(False, description="only traces whose answer was an error")
+    unpriced: bool = Field(False, description="only traces with a call nobody could price")
+    min_cost_usd: float = Field(0.0, ge=0, le=1e9, allow_inf_nan=False, description="cost at least, USD")
+    min_duration_ms: float = Field(0.0, ge=0, le=1e12, allow_inf_nan=False, description="duration at least, milliseconds")
+    failed: str = Field("", max_length=100, description="metric that failed: eval_fail, thumbs_down, escalation, correction, …")
+    evaluator: str = Field("", max_length=200, description="with `failed`: by this evaluator")
+    limit: int = Field(100, ge=1, description="at most this many (api.max_page_items is the most)")
+    cursor: str | None = Field(None, description="`next` of the page before")
+    format: Format | None = Field(None, description="instead of an Accept header, for links")
+
+    def wanted(self) -> TraceFilter:
+        return TraceFilter(
+            services=self.service,
+            environments=self.environment,
+            routes=self.route,
+            models=self.model,
+            cohorts=self.cohort,
+            prompt_versions=self.prompt_version,
+            session_id=self.session,
+            user_id=self.user,
+            retried=self.retried,
+            fell_back=self.fell_back,
+            timed_out=self.timed_out,
+            errored=self.errored,
+            unpriced=self.unpriced,
+            min_cost_usd=self.min_cost_usd,
+            min_duration_ns=int(self.min_duration_ms * _NS_PER_MS),
+            failed_metric=self.failed or ("eval_fail" if self.evaluator else ""),
+            failed_evaluator=self.evaluator,
+        )
+
+
+@router.get("/traces", summary="Search traces", responses=TABLE_RESPONSES)
+def traces(request: Request, services: ServicesDep, _key: Reader, query: Annotated[TraceQuery, Query()]) -> Response:
+    """Facts of traces that match, newest first. A trace appears with the next job after its spans arrived."""
+    found, following = search(services, query, services.clock.now())
+    return table(request, found, next_cursor=following)
+
+
+@router.get(
+    "/traces/{trace_id}",
+    summary="One trace",
+    responses={
+        200: {
+            "content": {
+                "application/json": {
+                    "example": {
+                        "trace_id": "0af7651916cd43dd8448eb211c80319c",
+                        "facts": [],
+                        "spans": [],
+                        "evaluations": [],
+                        "outcomes": [],
+                    }
+                }
+            }
+        }
+    },
+)
+def trace(
+    trace_id: Annotated[
+        str, Path(max_length=64, description="trace id, hexadecimal", examples=["0af7651916cd43dd8448eb211c80319c"])
+    ],
+    services: ServicesDep,
+    _key: Reader,
+) -> dict[str, Any]:
+    """Facts (one per mirror role), spans by start, evaluations and outcomes of one trace."""
+    found = read_trace(services.store, trace_id.lower(), _MAX_SPANS)
+    if found is None:
+        do = "search by time, user or session: GET /api/v1/traces; spans sent a moment ago may not be written yet"
+        raise not_found("trace", trace_id, (row["trace_id"] for row in _newest(services)), do)
+    return {
+        "trace_id": found.trace_id,
+        "facts": to_items(found.facts),
+        "spans": to_items(found.spans),
+        "evaluations": to_items(found.evaluations),
+        "outcomes": to_items(found.outcomes),
+    }
+
+
+def search(services: Services, query: TraceQuery, now: datetime) -> tuple[Any, str | None]:
+    """A page of traces as a frame, and the cursor of the next one."""
+    limit = min(query.limit, services.config.max_page_items)
+    question = query.model_dump(exclude={"cursor", "limit", "format"})
+    after: TracePosition | None = None
+    window = parse_window(query.start, query.end, now)
+    if query.cursor is not None:
+        # relative times are frozen in the cursor: the pages of one search are about one range
+        *position, start, end = decode_cursor(query.cursor, question, (int, str, str, int, int))
+        after = TracePosition(*position)
+        try:
+            window = _window_of(start, end)
+        except OverflowError as error:
+            raise bad_value("cursor", query.cursor, "a cursor this list returned as `next`") from error
+    found = search_traces(services.store, query.wanted(), window.start, window.end, after, limit + 1)
+    if len(found) <= limit:
+        return found, None
+    page = found.head(limit)
+    last = position_of(page)
+    frozen = (_microseconds(window.start), _microseconds(window.end))
+    return page, encode_cursor((last.started_at_ns, last.trace_id, last.mirror_role, *frozen), question)
+
+
+def _newest(services: Services) -> list[dict[str, Any]]:
+    query = TraceQuery.model_validate({"from": "-7d", "limit": 3})
+    found, _ = search(services, query, services.clock.now())
+    return to_items(found)
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _window_of(start: int, end: int) -> Window:
+    return Window(_EPOCH + timedelta(microseconds=start), _EPOCH + timedelta(microseconds=end))

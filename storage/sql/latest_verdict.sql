@@ -1,0 +1,5 @@
+SELECT verdict
+FROM verdicts FINAL
+WHERE rollout = {rollout:String}
+ORDER BY as_of DESC, recorded_at DESC
+LIMIT 1

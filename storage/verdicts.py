@@ -1,0 +1,26 @@
+"""What was concluded about a rollout, and when it changed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import polars as pl
+
+from storage.client import Store
+from storage.sql import load
+
+
+def read_latest_verdict(store: Store, rollout: str) -> str | None:
+    """The newest verdict of a rollout as JSON (`alerts.verdict.Verdict`); None before the first."""
+    rows = store.frame(load("latest_verdict"), {"rollout": rollout})
+    return None if rows.is_empty() else str(rows["verdict"].item())
+
+
+def read_verdict_history(store: Store, rollout: str, before: datetime, limit: int) -> pl.DataFrame:
+    """How the verdict changed, newest first: `as_of`, `kind`, `gate`, `reasons`, `comparison_id`, `recorded_at`."""
+    return store.frame(load("verdict_history"), {"rollout": rollout, "before": before, "limit": limit})
+
+
+def write_verdicts(store: Store, rows: pl.DataFrame) -> None:
+    """Append verdicts: `rollout`, `comparison_id`, `as_of`, `kind`, `gate`, `reasons`, `verdict` (JSON)."""
+    store.insert("verdicts", rows)
