@@ -13,13 +13,14 @@ from analytics.config import AnalyticsConfig
 from analytics.outcome_step import OutcomeStep
 from analytics.price_book import PriceBook
 from analytics.runs import EPOCH, NOTHING_TO_DO, Recorder, Seen
-from storage.assembly import read_trace_times, read_traces_between
+from storage.assembly import read_traces_between
 from storage.client import Store
 from storage.errors import RetryableError
-from storage.facts import read_trace_spans, write_span_facts, write_trace_facts
+from storage.facts import write_span_facts, write_trace_facts
 from storage.job_runs import read_watermark
 from storage.poisonous import read_poisonous_traces, write_cured_traces, write_poisonous_trace
 from storage.touched import read_store_time, read_touched_evaluations, read_touched_traces
+from storage.whole_traces import read_whole_traces
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class AssembleJob:
         while hour < until:
             end = min(until, hour.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
             times = read_traces_between(self._store, hour, end)
-            n_traces += self._assemble_traces(times, recorder, book, EPOCH)
+            n_traces += self._assemble_traces(times, recorder, book)
             hour = end
             recorder.advance((hour - since) / (until - since) * 0.9)
         return n_traces
@@ -80,25 +81,23 @@ class AssembleJob:
         if touched.is_empty():
             return 0
         times = touched.group_by("trace_id").agg(pl.col("first_start").min(), pl.col("last_start").max(), pl.col("n_spans").sum())
-        oldest = touched["written_at"].min()
-        assert isinstance(oldest, datetime)
-        return self._assemble_traces(times, recorder, book, oldest - timedelta(days=self._rules.late_days))
+        return self._assemble_traces(times, recorder, book)
 
-    def _assemble_traces(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook, received_since: datetime) -> int:
+    def _assemble_traces(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:
         for batch in _batches(times, self._rules.batch_spans):
-            whole = read_trace_times(self._store, batch["trace_id"].to_list(), received_since)
-            self._digest(whole, lambda part: self._assemble_batch(part, recorder, book))
+            self._digest(batch, lambda part: self._assemble_batch(part, recorder, book))
         return times.height
 
     def _assemble_batch(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook) -> None:
         now = datetime.now(UTC)
-        spans = read_trace_spans(self._store, times)
+        spans = read_whole_traces(self._store, times)
         priced = book.price(assemble_spans(spans, self._config.assembly))
         facts = summarise_traces(priced)
         moments = spans.select("trace_id", "span_id", "start_time")
         write_span_facts(self._store, priced, moments, now)
         write_trace_facts(self._store, facts, moments, now)
-        n_outcomes = self._outcomes.of_traces(times, now)
+        whole = spans.group_by("trace_id").agg(first_start=pl.col("start_time").min(), last_start=pl.col("start_time").max())
+        n_outcomes = self._outcomes.of_traces(whole, now)
         recorder.add(spans.height, priced.height + facts.height + n_outcomes)
 
     def _judge_window(self, start: datetime, end: datetime, recorder: Recorder) -> int:

@@ -13,7 +13,7 @@ from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
 
-TRACE_TIMES = pl.Schema({"trace_id": pl.String, "first_start": _TIME, "last_start": _TIME, "n_spans": pl.UInt64})
+TRACE_TIMES = pl.Schema({"trace_id": pl.String, "first_start": _TIME, "last_start": _TIME})
 """Between which times the spans of a trace started."""
 
 SESSION_INDEX = pl.Schema({"trace_id": pl.String, "session_id": pl.String, "mirror_role": pl.String, "started_at": _TIME})
@@ -23,14 +23,15 @@ RESPONSE_INDEX = pl.Schema({"response_id": pl.String, "trace_id": pl.String, "sp
 
 
 def read_trace_times(store: Store, traces: Sequence[str], received_since: datetime) -> pl.DataFrame:
-    """`TRACE_TIMES` by id, of what was received since a day; `n_spans` is null."""
+    """`TRACE_TIMES` by id, of what was received since a day."""
     parameters = {"traces": list(traces), "since": received_since.date()}
     return _shaped(store.frame(load("read_trace_times"), parameters), TRACE_TIMES)
 
 
 def read_traces_between(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
-    """`TRACE_TIMES` of every trace with a span that started in [since, until)."""
-    return _shaped(store.frame(load("read_traces_between"), {"since": since, "until": until}), TRACE_TIMES)
+    """`TRACE_TIMES` and `n_spans` of every trace with a span that started in [since, until); of these spans alone."""
+    frame = store.frame(load("read_traces_between"), {"since": since, "until": until})
+    return _shaped(frame, pl.Schema({**TRACE_TIMES, "n_spans": pl.UInt64()}))
 
 
 def read_trace_facts(store: Store, times: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-SELECT trace_id, min(first_start) AS first_start, max(last_start) AS last_start, NULL AS n_spans
+SELECT trace_id, min(first_start) AS first_start, max(last_start) AS last_start
 FROM trace_times
 WHERE received_date >= {since:Date} AND trace_id IN {traces:Array(String)}
 GROUP BY trace_id
