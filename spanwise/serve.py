@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import threading
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,10 +25,12 @@ from api.desk import Desk
 from api.services import Services
 from collector.service import Collector, Endpoints
 from spanwise.clock import EventClock
+from spanwise.runner import Runner
 from spanwise.schedule import Schedule, Tick
 from spanwise.settings import Role, Settings, masked
 from storage.client import Store
 from storage.clock import Clock, WallClock
+from storage.leases import Lease
 from storage.migrations import migrate
 from storage.retention import apply as apply_retention
 from storage.retention import strip_content
@@ -35,6 +38,8 @@ from storage.retention import strip_content
 log = structlog.get_logger(__name__)
 
 ENDPOINTS_FILE = "endpoints.json"
+# A third of a lease's length: two renewals may fail before another process takes over.
+_LEASE_RENEWAL = timedelta(seconds=10)
 
 
 def open_store(settings: Settings) -> Store:
@@ -42,7 +47,13 @@ def open_store(settings: Settings) -> Store:
     if settings.clickhouse_url is None:
         store = Store.embedded(settings.data_dir, settings.storage.database)
     else:
-        store = Store.server(settings.clickhouse_url.get_secret_value(), settings.storage.database)
+        store = Store.server(
+            settings.clickhouse_url.get_secret_value(),
+            settings.storage.database,
+            cluster=settings.storage.cluster,
+            connect_timeout_seconds=settings.storage.connect_timeout_seconds,
+            query_timeout_seconds=settings.storage.query_timeout_seconds,
+        )
     try:
         migrate(store)
     except BaseException:
@@ -88,9 +99,12 @@ class Process:
         )
         self._host = self._bindable_host()
         self._collector = self._make_collector()
-        self._jobs = Jobs(self._store, settings.analytics, self._clock, prices=settings.price)
+        self._jobs = Jobs(self._store, settings.analytics, self._clock, settings.price, replays_history=settings.clock == "event")
         self._alerter = Alerter(self._store, settings.alerts, self._clock, rollouts=settings.rollout)
-        self._background = BackgroundJobs(self._jobs)
+        self._background = BackgroundJobs(Runner(self._store, self._jobs))
+        self._lease = Lease(self._store, "analytics", f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
+        # an embedded engine has one process, which needs nobody's leave
+        self._is_active = self._store.is_embedded
         self._schedule = Schedule(self._ticks())
         self._web: _WebServer | None = None
         self.endpoints: dict[str, str | int] = {}
@@ -101,8 +115,7 @@ class Process:
             apply_retention(self._store, self._settings.storage.retention)
         otlp = self._collector.start() if self._collector else None
         self._schedule.start()
-        if Role.API in self._roles:
-            self._web = self._open_web()
+        self._web = self._open_web()
         self._announce(otlp)
 
     def stop(self) -> None:
@@ -113,6 +126,8 @@ class Process:
             self._web.socket.close()
         self._background.stop()
         self._schedule.stop()
+        if self._is_active and not self._store.is_embedded:
+            self._lease.release()
         if self._collector:
             self._collector.stop()
         self._store.close()
@@ -145,6 +160,8 @@ class Process:
         ticks = []
         if Role.ANALYTICS in self._roles:
             ticks.append(Tick("analytics", self._analyse, interval))
+            if not self._store.is_embedded:
+                ticks.append(Tick("lease", self._renew, _LEASE_RENEWAL))
             ticks.append(Tick("retention", self._strip, timedelta(hours=6), delay=timedelta(minutes=10)))
         if Role.ALERTS in self._roles:
             ticks.append(Tick("alerts", self._alerter.evaluate, interval, delay=interval / 2))
@@ -152,7 +169,11 @@ class Process:
 
     def _analyse(self) -> None:
         for kind in ("assemble", "rollup", "merge"):
-            self._jobs.run(kind)
+            if self._is_active:
+                self._jobs.run(kind)
+
+    def _renew(self) -> None:
+        self._is_active = self._lease.hold()
 
     def _strip(self) -> None:
         strip_content(self._store, self._settings.storage.retention)
@@ -167,7 +188,7 @@ class Process:
             alerts=Desk(self._store, self._alerter, self._clock),
             prices=self._jobs.price_book,
             collector=self._collector,
-            jobs=self._background,
+            jobs=self._background if Role.ANALYTICS in self._roles else None,
             roles=frozenset(role.value for role in self._roles),
             settings=masked(settings),
             version=spanwise.__version__,

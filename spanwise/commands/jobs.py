@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from analytics.jobs import Jobs
 from api.times import parse_time
 from spanwise.instance import api, own_store
 from spanwise.progress import bar
@@ -54,9 +55,12 @@ def _run(kind: str, since: str, until: str | None, settings: Settings, url: str 
     if url is None:
         with own_store(settings) as store:
             if store is not None:
+                runner = Runner(store, Jobs(store, settings.analytics, WallClock(), settings.price))
                 with bar(kind) as update:
-                    rows = Runner(store, settings, WallClock()).run(kind, first, last, update).rows_written
-                console.print(f"{kind}: {rows:,} rows written")
+                    run = runner.run(kind, first, last, lambda share: update(share, ""))
+                if run.error:
+                    raise PermanentError(f"{kind} failed: {run.error}")
+                console.print(f"{kind}: {run.rows_written:,} rows written")
                 return
     _ask(kind, first, last, settings, url)
 
