@@ -1,0 +1,157 @@
+"""
+A segment file as rows: the engine reads the protobuf itself, and each span becomes one row with keys, texts and types of its
+attributes. This is the only place that knows how a segment looks to the engine.
+"""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from collector import any_value, sqltext
+
+_SPANS = """
+scope.name LowCardinality(String)
+scope.version LowCardinality(String)
+schema_url LowCardinality(String)
+resource.attributes.key Array(LowCardinality(String))
+resource.attributes.value Array(String)
+resource_schema_url LowCardinality(String)
+received_at UInt64
+spans.trace_id Array(String)
+spans.span_id Array(String)
+spans.trace_state Array(String)
+spans.parent_span_id Array(String)
+spans.name Array(LowCardinality(String))
+spans.kind Array(Int32)
+spans.start_time Array(UInt64)
+spans.end_time Array(UInt64)
+spans.attributes.key Array(Array(LowCardinality(String)))
+spans.attributes.value Array(Array(String))
+spans.dropped_attributes_count Array(UInt32)
+spans.events.time Array(Array(UInt64))
+spans.events.name Array(Array(LowCardinality(String)))
+spans.events.attributes.key Array(Array(Array(LowCardinality(String))))
+spans.events.attributes.value Array(Array(Array(String)))
+spans.dropped_events_count Array(UInt32)
+spans.links.trace_id Array(Array(String))
+spans.links.span_id Array(Array(String))
+spans.links.trace_state Array(Array(String))
+spans.links.attributes.key Array(Array(Array(LowCardinality(String))))
+spans.links.attributes.value Array(Array(Array(String)))
+spans.dropped_links_count Array(UInt32)
+spans.status.message Array(String)
+spans.status.code Array(Int32)
+"""
+"""Column of the Protobuf input and its type: fields of `Spans` in segment.proto by their dotted names."""
+
+_LOGS = """
+scope.name LowCardinality(String)
+received_at UInt64
+records.time Array(UInt64)
+records.observed_time Array(UInt64)
+records.body Array(String)
+records.event_name Array(String)
+records.trace_id Array(String)
+records.span_id Array(String)
+records.attributes.key Array(Array(LowCardinality(String)))
+records.attributes.value Array(Array(String))
+"""
+
+
+def schema_directory() -> Path:
+    """Where `segment.proto` lies."""
+    return Path(str(resources.files("collector").joinpath("sql")))
+
+
+def structure(columns: str) -> str:
+    """The structure argument of `file` or `input`."""
+    pairs = (line.split(" ", 1) for line in columns.strip().splitlines())
+    return ", ".join(f"`{name}` {kind}" for name, kind in pairs)
+
+
+SPAN_STRUCTURE = structure(_SPANS)
+LOG_STRUCTURE = structure(_LOGS)
+
+_LONGEST_TIME = (1 << 63) - 1
+_IS_LINK = "length(t) = 16 AND length(s) = 8 AND t != unhex('00000000000000000000000000000000') AND s != unhex('0000000000000000')"
+
+
+def moment(nanoseconds: str) -> str:
+    """A time column from unsigned nanoseconds; what lies beyond 2262 is held at its end."""
+    return f"fromUnixTimestamp64Nano(toInt64(least({nanoseconds}, {_LONGEST_TIME})), 'UTC')"
+
+
+def _attributes(keys: str, values: str) -> str:
+    return f"mapFromArrays({keys}, arrayMap(v -> {any_value.text()}, {values}))"
+
+
+def _nested_attributes(keys: str, values: str) -> str:
+    return f"arrayMap((ks, vs) -> {_attributes('ks', 'vs')}, {keys}, {values})"
+
+
+def spans(source: str) -> str:
+    """
+    One row per span: the columns that `normalise.statement` starts from.
+
+    Args:
+        source: a table expression with the columns of `SPAN_STRUCTURE`.
+    """
+    joined = [line.split(" ", 1)[0] for line in _SPANS.strip().splitlines() if line.startswith("spans.")]
+    own = {name: "s_" + name.removeprefix("spans.").replace(".", "_") for name in joined}
+    arrays = ", ".join(f"`{name}` AS {alias}" for name, alias in own.items())
+    scope = "scope_name, scope_version, scope_schema_url, resource_schema_url, resource_attributes, received_ns"
+    rows = f"""SELECT
+    `scope.name` AS scope_name, `scope.version` AS scope_version, schema_url AS scope_schema_url, resource_schema_url,
+    {_attributes("`resource.attributes.key`", "`resource.attributes.value`")} AS resource_attributes,
+    received_at AS received_ns, {", ".join(f"`{name}`" for name in joined)}
+FROM {source}"""
+    per_span = f"SELECT {scope}, {', '.join(own.values())} FROM (\n{rows}\n)\nARRAY JOIN {arrays}"
+    return sqltext.step(sqltext.step(per_span, _span_columns()), _clean_columns())
+
+
+def _span_columns() -> dict[str, str]:
+    links = "arrayZip(arrayMap(t -> lower(hex(t)), s_links_trace_id), arrayMap(s -> lower(hex(s)), s_links_span_id), s_links_trace_state, "
+    links += _nested_attributes("s_links_attributes_key", "s_links_attributes_value") + ")"
+    is_link = f"arrayMap((t, s) -> {_IS_LINK}, s_links_trace_id, s_links_span_id)"
+    content = "s_name, s_parent_span_id, s_start_time, s_status_code, s_status_message, s_attributes_key, s_attributes_value, s_events_name"
+    return {
+        "trace_id": "lower(hex(s_trace_id))",
+        "span_id": "lower(hex(s_span_id))",
+        "parent_span_id": "if(length(s_parent_span_id) = 8 AND s_parent_span_id != unhex('0000000000000000'), lower(hex(s_parent_span_id)), '')",
+        "has_bad_parent": "length(s_parent_span_id) NOT IN (0, 8)",
+        "trace_state": "s_trace_state",
+        "name": "s_name",
+        "span_kind": "transform(s_kind, [1, 2, 3, 4, 5], ['internal', 'server', 'client', 'producer', 'consumer'], '')",
+        "status_code": "s_status_code",
+        "status_message": "s_status_message",
+        "start_ns": "s_start_time",
+        "end_ns": "s_end_time",
+        "raw_texts": f"arrayMap(v -> {any_value.text(is_hot=True)}, s_attributes_value)",
+        "raw_types": "arrayMap(v -> toUInt8(ascii(v)), s_attributes_value)",
+        "has_duplicate_keys": "arrayUniq(s_attributes_key) < length(s_attributes_key)",
+        "has_empty_key": "has(s_attributes_key, '')",
+        "event_times": "s_events_time",
+        "event_names": "s_events_name",
+        "event_attributes": _nested_attributes("s_events_attributes_key", "s_events_attributes_value"),
+        "links": f"arrayFilter((l, ok) -> ok, {links}, {is_link})",
+        "has_bad_link": f"arrayExists((t, s) -> NOT ({_IS_LINK}), s_links_trace_id, s_links_span_id)",
+        "dropped_attributes_count": "s_dropped_attributes_count",
+        "dropped_events_count": "s_dropped_events_count",
+        "dropped_links_count": "s_dropped_links_count",
+        "row_version": f"bitShiftLeft(toUInt128(s_end_time), 32) + bitAnd(cityHash64({content}), 4294967295)",
+    }
+
+
+def _clean_columns() -> dict[str, str]:
+    """Keys once each, the last one counting, none empty; lists of several elements as JSON."""
+    uniq = "arrayReverse(arrayEnumerateUniq(arrayReverse(s_attributes_key)))"
+    is_dirty = "has_duplicate_keys OR has_empty_key"
+
+    def clean(column: str) -> str:
+        kept = f"arrayFilter((x, k, n) -> n = 1 AND k != '', {column}, s_attributes_key, {uniq})"
+        return f"if({is_dirty}, {kept}, {column})"
+
+    unread = any_value.is_unread_list("t", "y")
+    texts = f"if(arrayExists((t, y) -> {unread}, raw_texts, raw_types), arrayMap((t, y) -> if({unread}, {any_value.list_text('t')}, t), raw_texts, raw_types), raw_texts)"
+    return {"keys": clean("s_attributes_key"), "texts": clean(texts), "types": clean("raw_types")}
