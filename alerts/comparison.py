@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from alerts.config import MethodConfig, RolloutConfig
 from alerts.findings import moment
 from alerts.method.blocks import Closing
-from alerts.method.settling import ARMS, REFERENCES, first_bin_above
+from alerts.method.settling import ARMS, COLLECTED, REFERENCES, first_bin_above
 from alerts.method.weights import Shares, StreamKey, deal
 from alerts.reference import Reference
 from alerts.rules import MINUTES_PER_DAY, MetricKey, Rules, default_maturity
@@ -39,11 +39,13 @@ class Comparison:
     # over-dispersion (metric, evaluator, phi), and of routing
     phi: list[tuple[str, str, float]] = field(default_factory=list)
     routing_phi: float | None = None
-    # feedback that is collected, and the minute from which it counts
-    feedback: list[tuple[str, int]] = field(default_factory=list)
+    # what is collected, so that its absence counts: (metric, evaluator, sampling rule, minute from which it does)
+    collected: list[tuple[str, str, str, int]] = field(default_factory=list)
     # the declared split, from each minute on
     splits: list[tuple[int, float | None]] = field(default_factory=list)
     reference: Reference | None = None
+    # the minute before which the reference was gathered
+    referenced_from: int = 0
     # streams that alpha was divided among, and the minute from which that counts
     dealt: list[tuple[str, str, str, float]] = field(default_factory=list)
     dealt_from: int | None = None
@@ -66,8 +68,8 @@ class Comparison:
         known |= {("eval_missing", e): self.maturity("eval_fail", e) for m, e in keys if m == "eval_fail"}
         for metric in ("retry", "fallback", "timeout", "error", "slow", "long_prompt", "cost"):
             known.setdefault((metric, ""), self.maturity(metric))
-        for kind, _ in self.feedback:
-            known.setdefault((kind, ""), self.maturity(kind))
+        for metric, evaluator, _, _ in self.collected:
+            known.setdefault((metric, evaluator), self.maturity(metric, evaluator))
         return Rules(
             day_zero=self.day_zero,
             planned_days=self.rollout.planned_days,
@@ -83,6 +85,7 @@ class Comparison:
             dealt_from=self.dealt_from,
             epochs=tuple(minute for minute, _ in self.splits[1:]),
             high_value=frozenset(self.rollout.high_value_cohorts),
+            referenced_from=self.referenced_from,
             is_drift=self.rollout.mode == "drift",
             drift_days=method.drift_days,
             frozen_rates={StreamKey(m, e, c): (high, rate) for m, e, c, high, rate in self.frozen_rates},
@@ -125,6 +128,10 @@ class Comparison:
             cost, latency, tokens = (None if edge is None else first_bin_above(edge) for edge in edges)
             rows.append((self.comparison_id, cohort, cost, row.cost_cap_usd, latency, tokens))
         return pl.DataFrame(rows, schema=REFERENCES, orient="row")
+
+    def expectations(self) -> pl.DataFrame:
+        """`COLLECTED`: feedback and verdicts that are known to come in."""
+        return pl.DataFrame([(self.comparison_id, *row) for row in self.collected], schema=COLLECTED, orient="row")
 
     @property
     def first_day_ends(self) -> int:

@@ -91,7 +91,7 @@ def how_long(findings: Findings, key: StreamKey) -> Unknown:
     discordance = (finding.n_discordant_worse + finding.n_discordant_better) / n_pairs if n_pairs >= 50 else 2 * rate * (1 - rate)
     pairs = ceil(guards.pairs_needed(discordance, margin))
     state = findings.state
-    elapsed = max(1, state.frontiers.get((key.metric, key.evaluator), state.rules.day_zero) - state.rules.day_zero)
+    elapsed = max(1, state.frontier_of((key.metric, key.evaluator)) - state.rules.day_zero)
     per_week = n / elapsed * MINUTES_PER_WEEK
     weeks = max(0.0, (needed - n) / per_week) if per_week > 0 else None
     time = "no traffic yet" if weeks is None else "soon" if weeks < 0.1 else f"about {weeks:.1f} weeks more at the present rate"

@@ -19,6 +19,8 @@ Stratum = tuple[str, str, str, str, str, str, int]
 MetricKey = tuple[str, str]
 
 GUARD_METRICS = ("eval_missing", "long_prompt")
+# metrics that exist only once the baseline's reference is frozen
+REFERENCED = ("cost", "slow", "long_prompt")
 MINUTES_PER_DAY = 1_440
 DRIFT_WINDOW_DAYS = 28
 
@@ -43,6 +45,8 @@ class Rules:
     # minutes at which the declared split changed, ascending
     epochs: tuple[int, ...] = ()
     high_value: frozenset[str] = frozenset()
+    # the minute before which the reference was gathered
+    referenced_from: int = 0
     is_drift: bool = False
     drift_days: float = 730.0
     # drift without a holdback: the baseline's upper limit and its rate, per stream
@@ -59,6 +63,16 @@ class Rules:
     def maturity_of(self, key: MetricKey) -> int:
         """Minutes after which a metric's minute is mature."""
         return self.maturity_minutes.get(key, default_maturity(key[0]))
+
+    def group_of(self, key: MetricKey) -> int:
+        """Metrics of one group settle together: by maturity, and apart those that wait for the frozen reference (negative)."""
+        maturity = self.maturity_of(key)
+        return -maturity if key[0] in REFERENCED else maturity
+
+    def settles_at(self, key: MetricKey, minute: int) -> int:
+        """The moment at which a minute of a metric can be settled first."""
+        known = self.referenced_from if key[0] in REFERENCED else minute
+        return max(minute, known) + self.maturity_of(key)
 
     def day_of(self, minutes: Ints) -> Ints:
         """Day of the comparison; a rollout's last planned day has no end."""

@@ -5,7 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from alerts.verdict import CostFinding, GuardFinding, Interval, StreamFinding, Unknown
+import numpy as np
+import polars as pl
+
+from alerts.comparison import Comparison
+from alerts.findings import MIN_FAILURES, MIN_SCORES, MIN_UNITS, Findings, moment
+from alerts.guarding import cohort_units
+from alerts.judge import Judged
+from alerts.ledger import BLOCK, SCORE
+from alerts.method.differences import of_rates, of_scores
+from alerts.method.intervals import radius
+from alerts.method.latency import quantile_interval
+from alerts.method.weights import StreamKey, group_of
+from alerts.rules import MINUTES_PER_DAY
+from alerts.verdict import GLOBAL, CostFinding, GuardFinding, Interval, StreamFinding, Unknown
+from analytics.histograms import ZERO_BIN, lower_edge, merge_histograms, quantile
+from storage.client import Store
+from storage.metrics import Grain, read_metric_rows
 
 
 @dataclass(frozen=True)
@@ -83,3 +99,118 @@ class Scorecard:
     unknown: tuple[Unknown, ...]
     mix: tuple[MixRow, ...]
     series: tuple[SeriesPoint, ...]
+
+
+_QUANTILES = (0.5, 0.95, 0.99)
+
+
+def scorecard(store: Store, comparison: Comparison, judged: Judged, as_of: datetime) -> Scorecard:
+    """Everything known about a comparison, GLOBAL rows first."""
+    findings = judged.findings
+    order = sorted(findings.streams, key=lambda k: (k.cohort != GLOBAL, group_of(k.metric), k.metric, k.evaluator, k.cohort))
+    return Scorecard(
+        rollout=comparison.rollout.name,
+        comparison_id=comparison.comparison_id,
+        as_of=as_of,
+        day_zero=comparison.day_zero_at,
+        reference=comparison.reference.source if comparison.reference else "",
+        rows=tuple(findings.finding(key) for key in order),
+        scores=_scores(findings, order),
+        cost=judged.cost,
+        latency=_latency(store, comparison, as_of),
+        guards=judged.guards,
+        unknown=judged.verdict.unknown,
+        mix=_mix(findings),
+        series=tuple(point for key in order for point in _series(findings, key)),
+    )
+
+
+def _scores(findings: Findings, order: list[StreamKey]) -> tuple[ScoreRow, ...]:
+    """Mean scores; a range from 200 scores an arm on."""
+    ledger, rows = findings.state.paging, []
+    sums = {name: ledger.total(name) for name in (*SCORE, "mS", "sS", "qS", "mT", "sT", "qT")}
+    phi = np.array([findings.state.rules.phi_of(key) for key in ledger.streams])
+    difference = of_scores(sums, phi)
+    for key in order:
+        number = ledger.index[key]
+        n_s, n_t = int(sums["mS"][number]), int(sums["mT"][number])
+        if not n_s + n_t:
+            continue
+        d, v = float(difference.d[number]), float(difference.v[number])
+        width = float(radius(v, findings.level, 0.8 * findings.margin(key)))
+        # Candidate minus baseline in the ledger; lower scores are harm, so the sign turns.
+        interval = Interval(-d - width, -d + width, findings.level) if min(n_s, n_t) >= MIN_SCORES else None
+        mean_s, mean_t = (float(sums[s][number] / n) if n else None for s, n in (("sS", n_s), ("sT", n_t)))
+        known = None if np.isnan(d) else -d
+        rows.append(ScoreRow(key.evaluator, "", key.cohort, n_t, n_s, mean_t, mean_s, known, interval))
+    return tuple(rows)
+
+
+def _latency(store: Store, comparison: Comparison, as_of: datetime) -> tuple[LatencyRow, ...]:
+    """Quantiles per cohort from the hourly histograms since day 0."""
+    rollout, hour = comparison.rollout, comparison.day_zero_at.replace(minute=0)
+    routes = [rollout.baseline, rollout.candidate]
+    rows = read_metric_rows(store, Grain.HOUR, hour, as_of, services=[rollout.service], metrics=["latency"], routes=routes)
+    where = ["service_name", "environment", "model_route", "model"]
+    mine = rows.filter(pl.col("mirrored") == 0).join(comparison.arms(), on=where)
+    merged = merge_histograms(mine.lazy(), ["cohort", "arm"]).collect()
+    by_cohort: dict[str, dict[str, tuple[list[int], list[int]]]] = {}
+    for cohort, arm, bins, counts in merged.select("cohort", "arm", "hist_bins_all", "hist_counts_all").iter_rows():
+        by_cohort.setdefault(cohort, {})[arm] = (bins, counts)
+    found = []
+    for cohort, arms in sorted(by_cohort.items()):
+        reference = comparison.reference.cohorts.get(cohort) if comparison.reference else None
+        objective = reference.latency_objective_s if reference else None
+        baseline, candidate = (arms.get(arm, ([], [])) for arm in ("baseline", "candidate"))
+        found.append(
+            LatencyRow(
+                cohort,
+                sum(baseline[1]),
+                sum(candidate[1]),
+                _quantile_row(*baseline),
+                _quantile_row(*candidate),
+                None if objective is None else objective * 1_000,
+            )
+        )
+    return tuple(found)
+
+
+def _quantile_row(bins: list[int], counts: list[int]) -> tuple[Quantile, ...]:
+    lower = np.array([lower_edge(b) for b in bins])
+    upper = np.array([lower_edge(b + 1) if b != ZERO_BIN else 0.0 for b in bins])
+    row = []
+    for q in _QUANTILES:
+        bounds = quantile_interval(np.array(counts, dtype=np.int64), lower, upper, q, 0.05) if counts else None
+        value = quantile(bins, counts, q) if bounds is not None else None
+        interval = None if bounds is None else Interval(bounds[0] * 1_000, bounds[1] * 1_000, 0.05)
+        row.append(Quantile(q, None if value is None else value * 1_000, interval))
+    return tuple(row)
+
+
+def _mix(findings: Findings) -> tuple[MixRow, ...]:
+    candidate, baseline = cohort_units(findings.state)
+    totals = sum(candidate.values()) or 1.0, sum(baseline.values()) or 1.0
+    return tuple(
+        MixRow(c, findings.omega.get(c), baseline.get(c, 0.0) / totals[1], candidate.get(c, 0.0) / totals[0])
+        for c in sorted(set(candidate) | set(baseline) | set(findings.omega))
+    )
+
+
+def _series(findings: Findings, key: StreamKey) -> list[SeriesPoint]:
+    """The difference as it stood at the end of each day, at the mix of the matched traces."""
+    ledger, rules = findings.state.paging, findings.state.rules
+    number = ledger.index[key]
+    days = slice(0, findings.today + 1)
+    sums = {name: np.cumsum(ledger.get(name)[number, days]) for name in (*BLOCK, "uS", "fS", "uT", "fT", "n01", "n10")}
+    n_pairs = np.cumsum(ledger.n_pairs()[number, days])
+    difference = of_rates(sums, sums["n01"], sums["n10"], n_pairs, np.full(len(n_pairs), rules.phi_of(key)))
+    width = radius(difference.v, findings.level, 0.8 * findings.margin(key))
+    shown = (np.minimum(sums["nS"], sums["nT"]) + n_pairs >= MIN_UNITS) & (sums["fS"] + sums["fT"] >= MIN_FAILURES)
+    points = []
+    for day in range(findings.today + 1):
+        end = min(rules.day_zero + (day + 1 + findings.state.first_day) * MINUTES_PER_DAY, findings.state.newest_minute() + 1)
+        d, w = float(difference.d[day]), float(width[day])
+        interval = Interval(d - w, d + w, findings.level) if shown[day] else None
+        rates = [float(sums[f][day] / sums[u][day]) if sums[u][day] else None for f, u in (("fT", "uT"), ("fS", "uS"))]
+        points.append(SeriesPoint(key.stream_id, moment(end), None if np.isnan(d) else d, interval, rates[0], rates[1]))
+    return points

@@ -10,7 +10,7 @@ import polars as pl
 from alerts.ledger import Events, Ledger, PageRule
 from alerts.method import blocks, differences, drift
 from alerts.method.weights import StreamKey, reserve_weight
-from alerts.rules import GUARD_METRICS, MINUTES_PER_DAY, Floats, Ints, MetricKey, Rules, Stratum
+from alerts.rules import GUARD_METRICS, MINUTES_PER_DAY, Floats, Ints, Rules, Stratum
 from alerts.tables import ARMS, BLOCK_COLUMNS, ClosedBlocks, Table
 from alerts.verdict import GLOBAL
 
@@ -34,7 +34,8 @@ class ComparisonState:
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
-        self.frontiers: dict[MetricKey, int] = {}
+        # per group of metrics that settle together, the minute before which everything is settled
+        self.frontiers: dict[int, int] = {}
         # stratum -> minute the block began, then n_s, x_s, n_t, x_t, and number, sum, squares of scores per arm
         self.open: dict[Stratum, tuple[float, ...]] = {}
         self.first_day = 0
@@ -50,13 +51,13 @@ class ComparisonState:
         # units per epoch of the declared split: candidate's, all
         self.routed: dict[int, tuple[int, int]] = {}
 
-    def advance(self, rows: pl.DataFrame, frontiers: dict[MetricKey, int]) -> None:
+    def advance(self, rows: pl.DataFrame, frontiers: dict[int, int]) -> None:
         """
         Take in newly settled minutes.
 
         Args:
             rows: `SETTLED` rows of this comparison, each minute of a metric whole and once, none before its old frontier.
-            frontiers: per metric, the minute (since 1970) before which everything is settled now.
+            frontiers: per group (`Rules.group_of`) the minute (since 1970) before which everything is settled now.
         """
         self.frontiers |= frontiers
         self._make_room(frontiers)
@@ -74,6 +75,13 @@ class ComparisonState:
     def newest_minute(self) -> int:
         """The last settled minute of any metric; day 0 before the first."""
         return max((frontier - 1 for frontier in self.frontiers.values()), default=self.rules.day_zero)
+
+    def frontier_of(self, metric: tuple[str, str]) -> int:
+        """The minute before which a metric is settled; -1 before the first."""
+        return self.frontiers.get(self.rules.group_of(metric), -1)
+
+    def dollars_shape(self) -> tuple[int, int, int]:
+        return (2, self.rules.n_days, len(DOLLARS))
 
     def ledger_of(self, metric: str) -> Ledger:
         return self.guarding if metric in GUARD_METRICS else self.paging
@@ -96,7 +104,7 @@ class ComparisonState:
         key = self.paging.streams[stream]
         return max(early, rules.dealt[key] if key in rules.dealt else reserve_weight(late_order, reserve))
 
-    def _make_room(self, frontiers: dict[MetricKey, int]) -> None:
+    def _make_room(self, frontiers: dict[int, int]) -> None:
         """Drift goes on for ever: days that leave the window are folded into one number per odds ratio."""
         if not self.rules.is_drift or not frontiers:
             return
@@ -116,7 +124,7 @@ class ComparisonState:
         ):
             if metric == "cost":
                 continue
-            at = minute + self.rules.maturity_of((metric, evaluator))
+            at = self.rules.settles_at((metric, evaluator), minute)
             for key in (StreamKey(metric, evaluator, GLOBAL), StreamKey(metric, evaluator, cohort)):
                 if at < first.get(key, at + 1):
                     first[key] = at
@@ -148,10 +156,8 @@ class ComparisonState:
 
     def _close_blocks(self, table: Table) -> ClosedBlocks:
         """Add the rows to the open blocks; keep what stays open, return what closed, sorted by (minute, stratum)."""
-        frontier_of = self.frontiers
-        aged = [
-            key for key, block in self.open.items() if block[0] + self.rules.closing.max_minutes <= frontier_of.get(key[:2], -1)
-        ]
+        oldest = self.rules.closing.max_minutes
+        aged = [key for key, block in self.open.items() if block[0] + oldest <= self.frontier_of(key[:2])]
         rows = table.unit_rows
         keys = sorted({table.stratum[row] for row in rows}.union(aged))
         number = {key: position for position, key in enumerate(keys)}
@@ -165,7 +171,7 @@ class ComparisonState:
         stratum, values = stratum[order], values[order]
         if len(stratum) == 0:
             return ClosedBlocks([], np.zeros(0, dtype=np.int64), np.zeros((0, len(BLOCK_COLUMNS))))
-        frontier = np.array([frontier_of.get(key[:2], -1) for key in keys], dtype=np.int64)[stratum]
+        frontier = np.array([self.frontier_of(key[:2]) for key in keys], dtype=np.int64)[stratum]
         minute = values[:, 0].astype(np.int64)
         block, closed = blocks.block_ends(
             stratum, minute, values[:, 1].astype(np.int64), values[:, 3].astype(np.int64), frontier, self.rules.closing
@@ -278,7 +284,7 @@ class ComparisonState:
         for row in rows:
             cohort = table.cohort[row]
             if cohort not in self.dollars:
-                self.dollars[cohort] = np.zeros((2, self.rules.n_days, len(DOLLARS)))
+                self.dollars[cohort] = np.zeros(self.dollars_shape())
             for position, arm in enumerate(ARMS):
                 self.dollars[cohort][position, table.day[row]] += [table.column(f"{name}_{arm}")[row] for name in DOLLARS]
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from analytics.histograms import GROWTH, ZERO_BIN
-from storage.metrics import FLAG_METRICS, VERDICT_METRICS
+from storage.metrics import FLAG_METRICS
 from storage.settled import SETTLED, SETTLED_KEY
 
 ARMS = pl.Schema(
@@ -39,7 +38,22 @@ REFERENCES = pl.Schema(
 )
 """Frozen references per cohort; a bin is null where the baseline had too little of it."""
 
-COUNTED = (*VERDICT_METRICS, *FLAG_METRICS, "eval_missing")
+COLLECTED = pl.Schema(
+    {
+        "comparison_id": pl.String,
+        # a kind of feedback, or eval_missing with its evaluator and sampling rule
+        "metric": pl.String,
+        "evaluator": pl.String,
+        "sampling_rule": pl.String,
+        # minute since 1970 from which it is known to be collected
+        "since": pl.Int64,
+    }
+)
+"""What is expected to come in, so that its absence counts."""
+
+MISSING = "eval_missing"
+# One verdict is of one trace; of feedback, the absence means that it did not happen.
+COUNTED = ("eval_fail", "overturn", *FLAG_METRICS)
 _STRATUM = [name for name in SETTLED_KEY if name not in ("comparison_id", "minute")]
 _KEY = [*SETTLED_KEY]
 _VALUES = ["n", "fail", "eligible", "n_value", "sum", "squares", "capped_sum", "capped_squares"]
@@ -58,16 +72,20 @@ class Derived:
 _DERIVED = (Derived("latency", "slow", "latency_bin"), Derived("input_tokens", "long_prompt", "tokens_bin"))
 
 
-def settle(rows: pl.DataFrame, arms: pl.DataFrame, references: pl.DataFrame, *, mirrored_costs: bool = False) -> pl.DataFrame:
+def settle(
+    rows: pl.DataFrame, arms: pl.DataFrame, references: pl.DataFrame, collected: pl.DataFrame, *, mirrored_costs: bool = False
+) -> pl.DataFrame:
     """
     Settled rows of mature minutes.
 
     Units that took part in mirroring never enter unpaired rows; complete pairs count from the candidate's side. Latency,
-    prompt length and cost are settled for comparisons and cohorts with frozen references only.
+    prompt length and cost are settled for comparisons and cohorts with frozen references only. What did not happen is
+    counted against what is known to be collected, never against what these rows happen to hold: cutting the same minutes
+    otherwise changes nothing.
 
     Args:
-        rows: `METRIC_ROWS` completed with events and missing verdicts (`analytics.eligibility.complete`).
-        arms: `ARMS`. references: `REFERENCES`.
+        rows: `METRIC_ROWS`; feedback needs `error` beside it, missing verdicts need `sampled` and `eval_fail`.
+        arms: `ARMS`. references: `REFERENCES`. collected: `COLLECTED`.
         mirrored_costs: golden-set runs, where both arms answered every item: their costs count.
 
     Returns:
@@ -77,7 +95,13 @@ def settle(rows: pl.DataFrame, arms: pl.DataFrame, references: pl.DataFrame, *, 
     mine = rows.rename({"bucket": "minute"}).join(arms, on=where, how="inner")
     units = mine.filter(pl.col("pair_route") == "", pl.lit(mirrored_costs) | (pl.col("mirrored") == 0))
     apart = units.filter(pl.col("mirrored") == 0)
-    parts = [_counted(apart), *(_derived(apart, references, derived) for derived in _DERIVED), _costs(units, references)]
+    parts = [
+        _counted(apart),
+        _events(apart, collected),
+        _missing(apart, collected),
+        *(_derived(apart, references, derived) for derived in _DERIVED),
+        _costs(units, references),
+    ]
     sides = pl.concat(parts, how="diagonal_relaxed")
     by_arm = [
         pl.col(value).filter(pl.col("arm") == arm).sum().alias(f"{value}_{arm}")
@@ -102,6 +126,53 @@ def _counted(units: pl.DataFrame) -> pl.DataFrame:
         sum=pl.when(scored).then(pl.col("sum_value_matured")).otherwise(0.0),
         squares=pl.when(scored).then(pl.col("sum_squares_matured")).otherwise(0.0),
     )
+
+
+_SIDE = ["comparison_id", "minute", "cohort", "prompt_version", "arm"]
+
+
+def _events(units: pl.DataFrame, collected: pl.DataFrame) -> pl.DataFrame:
+    """Feedback against every served trace."""
+    served = units.filter(metric="error").group_by(_SIDE).agg(n=pl.col("n_eligible_matured").sum().cast(pl.Int64))
+    kinds = collected.filter(pl.col("metric") != MISSING).select("comparison_id", "metric", "since")
+    given = units.group_by(*_SIDE, "metric").agg(fail=pl.col("n_fail_matured").sum().cast(pl.Int64))
+    expected = (
+        served.join(kinds, on="comparison_id")
+        .filter(_minutes() >= pl.col("since"))
+        .join(given, on=[*_SIDE, "metric"], how="left")
+    )
+    return expected.select(
+        *_SIDE,
+        "metric",
+        *[pl.lit("").alias(name) for name in ("evaluator", "evaluator_version", "sampling_rule")],
+        n="n",
+        eligible="n",
+        fail=pl.min_horizontal(pl.col("fail").fill_null(0), "n"),
+    )
+
+
+def _missing(units: pl.DataFrame, collected: pl.DataFrame) -> pl.DataFrame:
+    """Sampled traces without a verdict of each evaluator that follows the sampling rule."""
+    rule = [*_SIDE, "sampling_rule"]
+    base = units.filter(metric="sampled").group_by(rule).agg(n=pl.col("n_eligible_matured").sum().cast(pl.Int64))
+    known = collected.filter(metric=MISSING).select("comparison_id", "evaluator", "sampling_rule", "since")
+    judged = (
+        units.filter(metric="eval_fail").group_by(*rule, "evaluator").agg(seen=pl.col("n_sampled_matured").sum().cast(pl.Int64))
+    )
+    expected = base.join(known, on=["comparison_id", "sampling_rule"]).filter(_minutes() >= pl.col("since"))
+    return expected.join(judged, on=[*rule, "evaluator"], how="left").select(
+        *rule,
+        "evaluator",
+        pl.lit(MISSING).alias("metric"),
+        pl.lit("").alias("evaluator_version"),
+        n="n",
+        eligible="n",
+        fail=(pl.col("n") - pl.col("seen").fill_null(0)).clip(0),
+    )
+
+
+def _minutes() -> pl.Expr:
+    return pl.col("minute").dt.epoch("s") // 60
 
 
 def _derived(units: pl.DataFrame, references: pl.DataFrame, derived: Derived) -> pl.DataFrame:
@@ -161,14 +232,3 @@ def _pairs(mine: pl.DataFrame) -> pl.DataFrame:
 def first_bin_above(edge: float) -> int:
     """The histogram bin that begins at an edge."""
     return pl.select(pl.lit(edge).log(GROWTH).round().cast(pl.Int64)).item() if edge > 0 else ZERO_BIN + 1
-
-
-def in_windows(settled: pl.DataFrame, windows: Mapping[str, tuple[int, int]]) -> pl.DataFrame:
-    """Only the minutes (since 1970) in [from, to) of each comparison."""
-    limits = pl.DataFrame(
-        {"comparison_id": list(windows), "_from": [w[0] for w in windows.values()], "_to": [w[1] for w in windows.values()]},
-        schema={"comparison_id": pl.String, "_from": pl.Int64, "_to": pl.Int64},
-    )
-    minute = pl.col("minute").dt.epoch("s") // 60
-    joined = settled.join(limits, on="comparison_id", maintain_order="left")
-    return joined.filter((minute >= pl.col("_from")) & (minute < pl.col("_to"))).select(list(SETTLED))

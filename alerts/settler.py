@@ -1,0 +1,167 @@
+"""Reads what has matured, settles it for every comparison at once, and advances their states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import polars as pl
+
+from alerts.comparison import Comparison
+from alerts.findings import moment
+from alerts.method.settling import MISSING, settle
+from alerts.rules import MINUTES_PER_DAY
+from alerts.state import ComparisonState
+from analytics.eligibility import EVENTS
+from storage.client import Store
+from storage.metrics import FLAG_METRICS, Grain, read_metric_rows
+from storage.settled import SETTLED, write_settled
+
+_REFERENCED_SOURCES = ("cost", "latency", "input_tokens")
+
+
+@dataclass
+class Live:
+    """An open comparison with its states; `bundle` pools prompt versions, once the prompt is confounded."""
+
+    comparison: Comparison
+    state: ComparisonState
+    bundle: ComparisonState | None = None
+
+    def change(self, comparison: Comparison) -> None:
+        """The comparison learned something: a reference, weights, a kind of feedback."""
+        self.comparison = comparison
+        self.state.rules = comparison.rules()
+        if self.bundle is not None:
+            self.bundle.rules = self.state.rules
+
+    def groups(self) -> set[int]:
+        """Groups of metrics that settle together."""
+        c = self.comparison
+        evaluators = {e for m, e, _ in c.maturities if m == "eval_fail"}
+        waits = {c.maturity("error"), c.maturity("eval_fail"), c.maturity("overturn")}
+        waits |= {c.maturity("eval_fail", e) for e in evaluators} | {c.maturity(kind) for kind in EVENTS}
+        return waits | ({-c.maturity("error")} if c.reference else set())
+
+    def frontier(self, group: int) -> int:
+        return self.state.frontiers.get(group, self.comparison.day_zero)
+
+
+def settle_until(store: Store, live: list[Live], now_minute: int, settled_at: datetime) -> list[Live]:
+    """
+    Settle every minute that is mature at `now_minute`, a day at a time at most.
+
+    Returns:
+        The comparisons that learned on the way what is collected.
+    """
+    learned: dict[str, Live] = {}
+    while True:
+        windows = {entry.comparison.comparison_id: _windows(entry, now_minute) for entry in live}
+        if not any(windows.values()):
+            return list(learned.values())
+        rows = _read(store, live, windows, learned)
+        write_settled(store, rows, settled_at)
+        by_comparison = {str(key[0]): part for key, part in rows.group_by("comparison_id")}
+        for entry in live:
+            reached = windows[entry.comparison.comparison_id]
+            if reached:
+                part = by_comparison.get(entry.comparison.comparison_id, rows.clear())
+                frontiers = {group: to for group, (_, to) in reached.items()}
+                entry.state.advance(part, frontiers)
+                if entry.bundle is not None:
+                    entry.bundle.advance(pooled(part), frontiers)
+
+
+def pooled(settled: pl.DataFrame) -> pl.DataFrame:
+    """The same rows with prompt versions pooled."""
+    keys = ["comparison_id", "minute", "metric", "evaluator", "evaluator_version", "sampling_rule", "cohort"]
+    values = [pl.col(name).sum() for name in SETTLED if name not in (*keys, "prompt_version")]
+    return settled.group_by(keys).agg(values).with_columns(prompt_version=pl.lit("")).select(list(SETTLED)).sort(keys)
+
+
+def _windows(entry: Live, now_minute: int) -> dict[int, tuple[int, int]]:
+    """Per group what to settle now: from its frontier to what is mature, never past what another group has left a day behind."""
+    open_windows = {}
+    starts = {group: entry.frontier(group) + abs(group) for group in entry.groups()}
+    step = min(now_minute, min(starts.values()) + MINUTES_PER_DAY)
+    for group in starts:
+        start, to = entry.frontier(group), step - abs(group)
+        if to > start:
+            open_windows[group] = (start, to)
+    return open_windows
+
+
+def _read(
+    store: Store, live: list[Live], windows: dict[str, dict[int, tuple[int, int]]], learned: dict[str, Live]
+) -> pl.DataFrame:
+    """Settled rows of all windows; windows over the same minutes are read together."""
+    by_id = {entry.comparison.comparison_id: entry for entry in live}
+    jobs: dict[tuple[int, int, int], list[Live]] = {}
+    for comparison_id, groups in windows.items():
+        for group, (start, to) in groups.items():
+            jobs.setdefault((group, start, to), []).append(by_id[comparison_id])
+    parts = [_settle_group(store, entries, *job, learned) for job, entries in sorted(jobs.items(), key=lambda item: item[0])]
+    return pl.concat([SETTLED.to_frame(), *parts])
+
+
+def _settle_group(store: Store, entries: list[Live], group: int, start: int, to: int, learned: dict[str, Live]) -> pl.DataFrame:
+    metrics = _metrics_of(entries, group)
+    if not metrics:
+        return SETTLED.to_frame()
+    services = sorted({entry.comparison.rollout.service for entry in entries})
+    routes = sorted({r for entry in entries for r in (entry.comparison.rollout.baseline, entry.comparison.rollout.candidate)})
+    rows = read_metric_rows(
+        store, Grain.MINUTE, moment(start), moment(to), services=services, metrics=sorted(metrics), routes=routes
+    )
+    arms = pl.concat([entry.comparison.arms() for entry in entries])
+    if group > 0:
+        for entry in _discover(entries, rows, group):
+            learned[entry.comparison.comparison_id] = entry
+    references = pl.concat([entry.comparison.references() for entry in entries])
+    settled = settle(rows, arms, references, pl.concat([entry.comparison.expectations() for entry in entries]))
+    return settled.join(_belonging(entries, settled, group), on=["comparison_id", "metric", "evaluator"], how="semi")
+
+
+def _metrics_of(entries: list[Live], group: int) -> set[str]:
+    """Rollup metrics that a group is made from."""
+    if group < 0:
+        return set(_REFERENCED_SOURCES)
+    wanted: set[str] = set()
+    for entry in entries:
+        c = entry.comparison
+        judged = {c.maturity("eval_fail"), *(c.maturity(m, e) for m, e, _ in c.maturities if m == "eval_fail")}
+        wanted |= set(FLAG_METRICS) if c.maturity("error") == group else set()
+        wanted |= {"eval_fail", "sampled"} if group in judged else set()
+        events = {kind for kind in EVENTS if c.maturity(kind) == group}
+        wanted |= events | {"error"} if events else set()
+        wanted |= {"overturn"} if c.maturity("overturn") == group else set()
+    return wanted
+
+
+def _discover(entries: list[Live], rows: pl.DataFrame, group: int) -> Iterable[Live]:
+    """What is collected counts from the minute after it was first seen: before, its absence says nothing."""
+    where = ["service_name", "environment", "model_route", "model"]
+    feedback = rows.filter(pl.col("metric").is_in(EVENTS), pl.col("n_scored_matured") > 0).with_columns(
+        pl.lit("").alias("evaluator"), pl.lit("").alias("sampling_rule")
+    )
+    sampled = rows.filter(pl.col("metric") == "eval_fail", pl.col("n_sampled_matured") > 0).with_columns(metric=pl.lit(MISSING))
+    seen = pl.concat([feedback, sampled])
+    for entry in entries:
+        comparison = entry.comparison
+        mine = seen.join(comparison.arms(), on=where, how="semi")
+        at = (pl.col("bucket").min().dt.epoch("s") // 60 + 1).alias("since")
+        first = mine.group_by("metric", "evaluator", "sampling_rule").agg(at).sort("metric", "evaluator", "sampling_rule").rows()
+        known = {row[:3] for row in comparison.collected}
+        new = [row for row in first if row[:3] not in known and comparison.maturity(row[0], row[1]) == group]
+        if new:
+            entry.change(replace(comparison, collected=[*comparison.collected, *new]))
+            yield entry
+
+
+def _belonging(entries: list[Live], settled: pl.DataFrame, group: int) -> pl.DataFrame:
+    """Which (comparison, metric, evaluator) of the rows settle in this group."""
+    by_id = {entry.comparison.comparison_id: entry.state.rules for entry in entries}
+    keys = settled.select("comparison_id", "metric", "evaluator").unique()
+    mine = [by_id[c].group_of((m, e)) == group for c, m, e in keys.iter_rows()]
+    return keys.filter(pl.Series(mine, dtype=pl.Boolean))
