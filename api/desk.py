@@ -34,6 +34,7 @@ class Desk:
 
     def __init__(self, store: Store, alerter: Alerter, clock: Clock, wall: Clock | None = None) -> None:
         self._store = store
+        self._alerter = alerter
         self._registry = alerter.registry
         self._evaluator = alerter.evaluator
         self._clock = clock
@@ -113,7 +114,7 @@ class Desk:
         return [_flat_subject(dict(to_json(silence))) for silence in sorted(found, key=lambda silence: silence.recorded_at)]
 
     def exposition(self) -> str:
-        return ""
+        return self._alerter.exposition()
 
     def _get(self, name: str) -> Rollout:
         try:
