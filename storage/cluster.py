@@ -28,6 +28,7 @@ SHARD_KEYS = {
     "trace_outcomes": _BY_TRACE,
     "touched_minutes": "cityHash64(minute)",
     "mirror_units": _BY_TRACE,
+    "session_traces": _BY_TRACE,
     "evaluation_records": _BY_EVALUATION,
     "touched_evaluations": _BY_EVALUATION,
     "evaluation_targets": _BY_EVALUATION,

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
+import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 
-from storage.client import Store
-from storage.errors import PermanentError
+import polars as pl
 
-_LEDGER = """
-CREATE TABLE IF NOT EXISTS schema_migrations
-(
-    number UInt32,
-    name String,
-    checksum String,
-    applied_at DateTime64(9, 'UTC') DEFAULT now64(9)
-)
-ENGINE = ReplacingMergeTree
-ORDER BY number
-"""
+from storage.client import Store
+from storage.errors import PermanentError, RetryableError
+from storage.leases import Lease
+
+_PATIENCE_SECONDS = 180
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,12 @@ class SchemaMismatchError(PermanentError):
     """The database was made by a newer release, or a released schema file was edited."""
 
 
+class MigrationBusyError(RetryableError):
+    """Another process is migrating, and took longer than this one waits."""
+
+
 def known_migrations() -> list[Migration]:
-    """Every schema file of this release, in order."""
+    """Every schema file of this release, in order; number 0 is what the runner itself needs."""
     files = [f for f in resources.files("storage").joinpath("schema").iterdir() if f.name.endswith(".sql")]
     return sorted(
         (Migration(int(f.name[:3]), f.name.removesuffix(".sql"), f.read_text(encoding="utf-8")) for f in files),
@@ -55,34 +55,61 @@ def known_migrations() -> list[Migration]:
 
 
 def migrate(store: Store) -> list[Migration]:
-    """Apply what is missing and return it. Every statement is idempotent, so a run cut short is simply run again."""
-    store.command(store.cluster.arrange([_LEDGER.strip()])[0] if store.cluster else _LEDGER)
-    applied = {
-        row["number"]: row["checksum"]
-        for row in store.frame("SELECT number, checksum FROM schema_migrations FINAL").iter_rows(named=True)
-    }
-    known = known_migrations()
-    newest = max((m.number for m in known), default=0)
-    if applied and max(applied) > newest:
-        raise SchemaMismatchError(f"database has schema {max(applied)}, this release knows up to {newest}; upgrade Spanwise")
-    done = []
-    for migration in known:
-        if migration.number in applied:
-            if applied[migration.number] != migration.checksum:
-                raise SchemaMismatchError(f"schema file {migration.name} differs from the one this database was made with")
-            continue
-        statements = migration.statements()
-        for statement in store.cluster.arrange(statements) if store.cluster else statements:
-            store.command(statement)
-        store.command(
-            "INSERT INTO schema_migrations (number, name, checksum) VALUES ({number:UInt32}, {name:String}, {checksum:String})",
-            {"number": migration.number, "name": migration.name, "checksum": migration.checksum},
-        )
-        done.append(migration)
-    return done
+    """
+    Apply what is missing and return it.
+
+    One process at a time does it (a lease says who); the others wait and find it done. Every statement is idempotent, so a run
+    that was cut short is simply run again.
+
+    Raises:
+        SchemaMismatchError: the database is from a newer release, or a released file was edited.
+        MigrationBusyError: another process has been at it for too long.
+    """
+    bootstrap, *known = known_migrations()
+    _run(store, bootstrap)
+    if not _missing(store, known):
+        return []
+    lease = Lease(store, "migration", uuid.uuid4().hex)
+    _wait_for(lease)
+    try:
+        missing = _missing(store, known)
+        for migration in missing:
+            _run(store, migration)
+            lease.hold()
+            row = {"number": migration.number, "name": migration.name, "checksum": migration.checksum}
+            store.insert("schema_migrations", pl.DataFrame([row], schema_overrides={"number": pl.UInt32}))
+    finally:
+        lease.release()
+    return missing
 
 
 def schema_version(store: Store) -> int:
     """The number of the newest schema file the database was made with; 0 for none."""
     version: int = store.frame("SELECT max(number) AS number FROM schema_migrations")["number"].item()
     return version
+
+
+def _missing(store: Store, known: Sequence[Migration]) -> list[Migration]:
+    rows = store.frame("SELECT number, checksum FROM schema_migrations FINAL").iter_rows()
+    applied: dict[int, str] = dict(rows)
+    newest = known[-1].number
+    if max(applied, default=0) > newest:
+        raise SchemaMismatchError(f"database has schema {max(applied)}, this release knows up to {newest}; upgrade Spanwise")
+    for migration in known:
+        if applied.get(migration.number, migration.checksum) != migration.checksum:
+            raise SchemaMismatchError(f"schema file {migration.name} differs from the one this database was made with")
+    return [migration for migration in known if migration.number not in applied]
+
+
+def _run(store: Store, migration: Migration) -> None:
+    statements = migration.statements()
+    for statement in store.cluster.arrange(statements) if store.cluster else statements:
+        store.command(statement)
+
+
+def _wait_for(lease: Lease) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not lease.hold():
+        if time.monotonic() > deadline:
+            raise MigrationBusyError(f"another process has been migrating for over {_PATIENCE_SECONDS} s; see its log")
+        time.sleep(0.5)

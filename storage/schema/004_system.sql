@@ -22,18 +22,6 @@ ENGINE = ReplacingMergeTree(changed_at)
 ORDER BY (kind, started_at, run_id)
 TTL toDateTime(started_at) + INTERVAL 30 DAY;
 
-CREATE TABLE IF NOT EXISTS leases
-(
-    name String,
-    holder String,
-    term UInt64,
-    expires_at DateTime64(9, 'UTC'),
-    changed_at DateTime64(9, 'UTC') DEFAULT now64(9)
-)
-ENGINE = MergeTree
-ORDER BY (name, term)
-TTL toDateTime(changed_at) + INTERVAL 2 DAY;
-
 CREATE TABLE IF NOT EXISTS api_keys
 (
     key_id String,

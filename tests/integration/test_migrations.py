@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 def test_a_second_run_applies_nothing(make_store: Callable[[], Store]) -> None:
     store = make_store()
-    assert [m.number for m in migrate(store)] == [m.number for m in known_migrations()]
+    assert [m.number for m in migrate(store)] == [m.number for m in known_migrations()[1:]]
     assert migrate(store) == []
 
 

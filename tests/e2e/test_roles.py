@@ -1,0 +1,141 @@
+"""One process per role on one ClickHouse (the embedded engine behind its HTTP interface), each killed in turn under load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.test_serve import send_traces
+from tests.support.server import ROOT, Server, running, wait_for
+
+pytestmark = pytest.mark.e2e
+
+
+class ClickHouse:
+    """The HTTP front in a process of its own, which can be told to fail."""
+
+    def __init__(self, directory: Path) -> None:
+        command = [sys.executable, "-m", "tests.support.clickhouse_http", str(directory)]
+        self.process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline().split()[1])
+        self.url = f"clickhouse://default:@127.0.0.1:{self.port}"
+
+    def fail(self, fault: str, pattern: str = "") -> None:
+        httpx.post(f"http://127.0.0.1:{self.port}/fault", json={"fault": fault, "pattern": pattern}).raise_for_status()
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def clickhouse(tmp_path: Path) -> Iterator[ClickHouse]:
+    server = ClickHouse(tmp_path / "clickhouse")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start(clickhouse: ClickHouse, tmp_path: Path) -> Iterator[object]:
+    """Starts a process of the given roles; all are stopped at the end."""
+    with ExitStack() as stack:
+        count = iter(range(100))
+
+        def begin(role: str) -> Server:
+            environment = {"SPANWISE_CLICKHOUSE_URL": clickhouse.url}
+            return stack.enter_context(running(tmp_path / f"{next(count)}-{role}", "--role", role, environment=environment))
+
+        yield begin
+
+
+def spans_by_trace(api: Server) -> dict[str, int]:
+    return {row[0]: row[1] for row in api.sql("SELECT trace_id, count() FROM spans GROUP BY trace_id")}
+
+
+def test_two_roles_share_nothing_but_tables(start, clickhouse: ClickHouse) -> None:  # type: ignore[no-untyped-def]
+    collector = start("collector")
+    rest = start("analytics,alerts,api")
+    ids = send_traces(collector, 20)
+    wait_for(lambda: spans_by_trace(rest) == dict.fromkeys(ids, 2), 60, "all spans")
+    wait_for(lambda: rest.sql("SELECT count() FROM trace_facts FINAL")[0][0] == 20, 90, "all facts")
+    assert httpx.get(f"{collector.api}/healthz", timeout=10).status_code == 200
+    assert httpx.get(f"{collector.api}/api/v1/rollouts", timeout=10).status_code == 404
+
+
+def test_nothing_acknowledged_is_lost_when_roles_are_killed(start, clickhouse: ClickHouse, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    collector, analytics, alerts, api = (start(role) for role in ("collector", "analytics", "alerts", "api"))
+    ids = send_traces(collector, 50)
+    collector.kill()
+    again = stack_restart(collector, clickhouse)
+    try:
+        ids += send_traces(again, 50)
+        analytics.kill()
+        start("analytics")
+        ids += send_traces(again, 50)
+        alerts.kill()
+        start("alerts")
+        wait_for(lambda: spans_by_trace(api) == dict.fromkeys(ids, 2), 90, "every acknowledged span, once")
+        wait_for(lambda: api.sql("SELECT count() FROM trace_facts FINAL")[0][0] == 150, 120, "every trace's facts")
+    finally:
+        again.stop()
+
+
+def test_the_spool_bridges_a_dead_clickhouse(start, clickhouse: ClickHouse) -> None:  # type: ignore[no-untyped-def]
+    collector, api = start("collector"), start("api")
+    clickhouse.fail("error", "span_records")
+    ids = send_traces(collector, 30)
+    clickhouse.fail("none")
+    wait_for(lambda: spans_by_trace(api) == dict.fromkeys(ids, 2), 90, "what came while the store failed")
+
+
+def test_a_second_analytics_stands_by_and_takes_over(start, clickhouse: ClickHouse) -> None:  # type: ignore[no-untyped-def]
+    collector, api = start("collector"), start("api")
+    first = start("analytics")
+    ids = send_traces(collector, 5)
+    wait_for(lambda: api.sql("SELECT count() FROM trace_facts FINAL")[0][0] == 5, 90, "the first one's work")
+    second = start("analytics")
+    holders = "SELECT uniqExact(holder) FROM leases WHERE name = 'analytics'"
+    assert api.sql(holders)[0][0] == 1
+    first.kill()
+    ids += send_traces(collector, 5)
+    # the lease lasts 30 s, and settling 2 s more
+    wait_for(lambda: api.sql("SELECT count() FROM trace_facts FINAL")[0][0] == 10, 90, "the second one's takeover")
+    assert api.sql(holders)[0][0] == 2
+    assert second.process.poll() is None
+
+
+def test_concurrent_starts_make_one_schema(clickhouse: ClickHouse, tmp_path: Path) -> None:
+    servers: list[Server] = []
+    errors: list[BaseException] = []
+
+    def begin(number: int) -> None:
+        try:
+            environment = {"SPANWISE_CLICKHOUSE_URL": clickhouse.url}
+            servers.append(Server(tmp_path / str(number), "--role", "api", environment=environment))
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert servers[0].sql("SELECT count() = uniqExact(number) FROM schema_migrations FINAL")[0][0] in (1, True)
+    for server in servers:
+        server.stop()
+
+
+def stack_restart(killed: Server, clickhouse: ClickHouse) -> Server:
+    """The same role on the same directory, as a supervisor would start it."""
+    return Server(killed.data_dir, "--role", "collector", environment={"SPANWISE_CLICKHOUSE_URL": clickhouse.url})
