@@ -8,8 +8,7 @@ document.documentElement.classList.add("js");
   let paused = sessionStorage.getItem("live") === "paused";
 
   // Someone typing must not have the form replaced under their hands.
-  const isBusy = () => document.activeElement?.closest("form") !== null && document.activeElement !== document.body
-    && document.activeElement?.closest("form") !== undefined;
+  const isBusy = () => Boolean(document.activeElement?.closest("form"));
 
   const refresh = () => {
     if (paused || document.hidden || isBusy()) return;

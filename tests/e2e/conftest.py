@@ -1,0 +1,106 @@
+"""A site that tells one story, and a real browser that fails the test when a page breaks its own rules."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from api.app import create_app
+from storage.client import Store
+from tests.support.page_rows import write_rows
+from tests.support.page_services import StoryDesk, StoryPrices, story_services
+
+ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "pages"
+_START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running server; `desk` and `prices` say what people did."""
+
+    url: str
+    desk: StoryDesk
+    prices: StoryPrices
+
+
+@pytest.fixture
+def site(store: Store) -> Iterator[Site]:
+    """The pages over the story's rollouts and a few traces."""
+    services = story_services(store, write_rows(store))
+    assert isinstance(services.alerts, StoryDesk)
+    assert isinstance(services.prices, StoryPrices)
+    config = uvicorn.Config(create_app(services), host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    deadline = time.monotonic() + _START_SECONDS
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.started
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield Site(f"http://127.0.0.1:{port}", services.alerts, services.prices)
+    server.should_exit = True
+    thread.join(_START_SECONDS)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_context(browser: Browser, site: Site) -> Iterator[Callable[..., BrowserContext]]:
+    """A factory of browser contexts on the site; what their pages complain about fails the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def watch(page: Page) -> None:
+        # a page that answers 404 on purpose is no complaint; a refused script, style or image is
+        page.on("console", lambda message: complaints.append(message.text) if _is_complaint(message) else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: (complaints.append(f"dialog {dialog.message!r}"), dialog.dismiss()))
+
+    def make(**options: Any) -> BrowserContext:
+        context = browser.new_context(base_url=site.url, **({"viewport": {"width": 1280, "height": 900}} | options))
+        context.set_default_timeout(15_000)
+        context.on("page", watch)
+        contexts.append(context)
+        return context
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _is_complaint(message: Any) -> bool:
+    return message.type in ("error", "warning") and "the server responded with a status of" not in message.text
+
+
+@pytest.fixture
+def page(open_context: Callable[..., BrowserContext]) -> Page:
+    """A page of a desktop browser."""
+    return open_context().new_page()
+
+
+@pytest.fixture
+def keep_screenshot() -> Callable[[Page, str], None]:
+    """Keeps what the page looks like under `artifacts/pages`."""
+    ARTIFACTS.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=ARTIFACTS / f"{name}.png", full_page=True) and None
