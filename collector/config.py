@@ -34,7 +34,8 @@ class FlushConfig(BaseModel):
     block_bytes: int = Field(
         default=8_000_000, gt=0, description="bytes of spans the engine parses at a time; bounds its memory, bytes"
     )
-    max_threads: int = Field(default=2, gt=0, description="threads one insert may use")
+    insert_rows: int = Field(default=100_000, gt=0, description="spans at which an insert starts another part; bounds its memory")
+    max_threads: int = Field(default=1, gt=0, description="threads one insert may use")
     backoff_seconds: float = Field(
         default=0.5, gt=0, description="first wait after the store failed; doubles up to backoff_max_seconds"
     )
@@ -153,3 +154,5 @@ class CollectorConfig(BaseModel):
 
     spool: SpoolConfig = Field(default=SpoolConfig(), description="durable queue")
     flush: FlushConfig = Field(default=FlushConfig(), description="writing to the store")
+    receivers: ReceiverConfig = Field(default_factory=lambda: ReceiverConfig(), description="the OTLP doors")
+    masking: MaskingConfig = Field(default_factory=lambda: MaskingConfig(), description="what never reaches the disk")

@@ -74,7 +74,9 @@ SPAN_STRUCTURE = structure(_SPANS)
 LOG_STRUCTURE = structure(_LOGS)
 
 _LONGEST_TIME = (1 << 63) - 1
-_IS_LINK = "length(t) = 16 AND length(s) = 8 AND t != unhex('00000000000000000000000000000000') AND s != unhex('0000000000000000')"
+_IS_LINK = (
+    "length(t) = 16 AND length(s) = 8 AND t != unhex('00000000000000000000000000000000') AND s != unhex('0000000000000000')"
+)
 
 
 def moment(nanoseconds: str) -> str:
@@ -155,3 +157,49 @@ def _clean_columns() -> dict[str, str]:
     unread = any_value.is_unread_list("t", "y")
     texts = f"if(arrayExists((t, y) -> {unread}, raw_texts, raw_types), arrayMap((t, y) -> if({unread}, {any_value.list_text('t')}, t), raw_texts, raw_types), raw_texts)"
     return {"keys": clean("s_attributes_key"), "texts": clean(texts), "types": clean("raw_types")}
+
+
+_SPAN_HEAD = (
+    "lower(hex(s_trace_id)) AS trace_id, lower(hex(s_span_id)) AS span_id, toString(`scope.name`) AS scope_name, "
+    f"{moment('received_at')} AS received_at"
+)
+
+
+def evaluation_events(source: str, event_name: str) -> str:
+    """One row per span event called `event_name`: the columns of `evaluations.EVENTS`."""
+    return f"""SELECT trace_id, span_id, scope_name, {moment("event_time")} AS time, {_attributes("ks", "vs")} AS attributes, received_at
+FROM (
+    SELECT {_SPAN_HEAD}, times, names, all_keys, all_values
+    FROM {source}
+    ARRAY JOIN `spans.trace_id` AS s_trace_id, `spans.span_id` AS s_span_id, `spans.events.time` AS times, `spans.events.name` AS names,
+        `spans.events.attributes.key` AS all_keys, `spans.events.attributes.value` AS all_values
+)
+ARRAY JOIN times AS event_time, names AS event_name, all_keys AS ks, all_values AS vs
+WHERE event_name = {sqltext.text(event_name)}"""
+
+
+def evaluation_spans(source: str, keys: str) -> str:
+    """The spans with an attribute whose key matches `keys` (RE2): the columns of `evaluations.CANDIDATE_SPANS`."""
+    return f"""SELECT {_SPAN_HEAD}, lower(hex(s_parent_span_id)) AS parent_span_id, {moment("greatest(s_start_time, s_end_time)")} AS end_time,
+    {_attributes("ks", "vs")} AS attributes, arrayMap(v -> toUInt8(ascii(v)), vs) AS attribute_types,
+    arrayMap((t, s) -> CAST((lower(hex(t)), lower(hex(s))), 'Tuple(trace_id String, span_id String)'), link_traces, link_spans) AS links
+FROM {source}
+ARRAY JOIN `spans.trace_id` AS s_trace_id, `spans.span_id` AS s_span_id, `spans.parent_span_id` AS s_parent_span_id,
+    `spans.start_time` AS s_start_time, `spans.end_time` AS s_end_time, `spans.attributes.key` AS ks, `spans.attributes.value` AS vs,
+    `spans.links.trace_id` AS link_traces, `spans.links.span_id` AS link_spans
+WHERE arrayExists(k -> match(k, {sqltext.text(keys)}), ks)"""
+
+
+def logs(source: str) -> str:
+    """One row per log record: the columns of `evaluations.LOG_RECORDS`."""
+    time = "multiIf(own_time > 0, own_time, observed_time > 0, observed_time, received_at)"
+    return f"""SELECT lower(hex(l_trace_id)) AS trace_id, lower(hex(l_span_id)) AS span_id, event_name,
+    {any_value.text("body_value")} AS body, {moment(time)} AS time, toString(`scope.name`) AS scope_name,
+    {_attributes("ks", "vs")} AS attributes, {moment("received_at")} AS received_at
+FROM (
+    SELECT `scope.name`, l_trace_id, l_span_id, event_name, body_value, own_time, observed_time, ks, vs, received_at
+    FROM {source}
+    ARRAY JOIN `records.trace_id` AS l_trace_id, `records.span_id` AS l_span_id, `records.event_name` AS event_name,
+        `records.body` AS body_value, `records.time` AS own_time, `records.observed_time` AS observed_time,
+        `records.attributes.key` AS ks, `records.attributes.value` AS vs
+)"""

@@ -47,9 +47,7 @@ DIALECTS = {
     "ll1": Dialect(markers=(("litellm.call_id", "hidden_params"), ("litellm.call_id", "metadata.user_api_key_*"))),
     "ll2": Dialect(markers=(("litellm.call_type",), ("litellm.cost.*",))),
     "ai": Dialect(markers=(("ai.operationId",), ("ai.model.id",), ("ai.usage.*",))),
-    "pai": Dialect(
-        scopes=("pydantic-ai", "logfire"), markers=(("pydantic_ai.*",), ("logfire.*",), ("gen_ai.agent.call.id",))
-    ),
+    "pai": Dialect(scopes=("pydantic-ai", "logfire"), markers=(("pydantic_ai.*",), ("logfire.*",), ("gen_ai.agent.call.id",))),
     "olt": Dialect(scopes=("openlit.",), markers=(("gen_ai.usage.cost",), ("gen_ai.sdk.version",))),
     "or": Dialect(scopes=("openrouter",), markers=(("trace.metadata.openrouter.*",),)),
     "env": Dialect(scopes=("envoyproxy/ai-gateway",)),
@@ -173,4 +171,3 @@ FIRST_TOKEN_EVENTS = (
     "llm.content.completion.chunk",
 )
 """Span events whose time is that of the first token."""
-

@@ -49,6 +49,7 @@ from collector.dialects import (
     TIMEOUTS,
 )
 from storage.spans import SPAN_COLUMNS
+
 FIELD_IDS = {name: number for number, name in enumerate(FIELDS, start=1)}
 _COUNTS_END = (len(COUNTS) + 1) * 256
 _WEAK_ZERO = [FIELD_IDS[name] for name, field in COUNTS.items() if field.zero_is_weak]
@@ -201,7 +202,9 @@ def picked() -> dict[str, str]:
 
 def _list(value: str) -> str:
     """A list field: a JSON list, or one word."""
-    return f"multiIf({value} = '', emptyArrayString(), startsWith({value}, '['), JSONExtract({value}, 'Array(String)'), [{value}])"
+    return (
+        f"multiIf({value} = '', emptyArrayString(), startsWith({value}, '['), JSONExtract({value}, 'Array(String)'), [{value}])"
+    )
 
 
 def _bool(value: str) -> str:
@@ -244,7 +247,9 @@ def dialect_list() -> str:
 def read() -> dict[str, str]:
     """Texts as what they are."""
     exception = "arrayLast((a, n) -> n = 'exception', event_attributes, event_names)['exception.type']"
-    first_tokens = f"arrayFilter((t, n) -> n IN {sqltext.tuple_of(FIRST_TOKEN_EVENTS)} AND t >= start_ns, event_times, event_names)"
+    first_tokens = (
+        f"arrayFilter((t, n) -> n IN {sqltext.tuple_of(FIRST_TOKEN_EVENTS)} AND t >= start_ns, event_times, event_names)"
+    )
     counts = {f"n_{name}": f"toUInt64OrNull(p_{name})" for name in COUNTS}
     return counts | {
         "dialects": dialect_list(),
@@ -318,7 +323,9 @@ def _status() -> str:
     codes_of = "toString(ifNull(http_code, 0))"
     message = "lower(status_message)"
     words = " OR ".join(f"position({message}, {sqltext.text(word)}) > 0" for word in TIMEOUT_WORDS)
-    is_timeout = f"arrayExists(e -> {_ends_in('e', TIMEOUTS)}, [p_error_type, exception_type, p_error_code, {codes_of}]) OR {words}"
+    is_timeout = (
+        f"arrayExists(e -> {_ends_in('e', TIMEOUTS)}, [p_error_type, exception_type, p_error_code, {codes_of}]) OR {words}"
+    )
     is_cancelled = f"arrayExists(e -> {_ends_in('e', CANCELLATIONS)}, [p_error_type, exception_type, p_error_code, {codes_of}])"
     return f"multiIf(is_failed, multiIf({is_timeout}, 'timeout', {is_cancelled}, 'cancelled', 'error'), status_code = 1, 'ok', 'unset')"
 
@@ -369,7 +376,9 @@ def finished() -> dict[str, str]:
     stream = f"coalesce({_bool('p_is_streaming')}, if(endsWith(p_operation, '.doStream'), true, NULL), parameter_stream)"
     flags = ", ".join(f"if({test}, {sqltext.text(name)}, '')" for name, test in _QUALITY_FLAGS.items())
     role = "lower(p_mirror_role)"
-    is_suspect = "hasAny(dialects, ['fi0', 'fi1']) AND p_provider = 'anthropic' AND p_cache_read_tokens = '' AND p_cache_write_tokens = ''"
+    is_suspect = (
+        "hasAny(dialects, ['fi0', 'fi1']) AND p_provider = 'anthropic' AND p_cache_read_tokens = '' AND p_cache_write_tokens = ''"
+    )
     service = "resource_attributes['service.name']"
     plain = {
         name: f"p_{name}"
@@ -397,8 +406,7 @@ def finished() -> dict[str, str]:
         f"notEmpty(conflicting) OR is_undecidable, 'conflict', {is_suspect}, 'suspect_undercount', "
         "adds_cache, 'converted_exclusive', is_total_given, 'reported', 'derived_total')",
         "reported_cost_usd": "cost",
-        "cost_source": "multiIf(cost IS NULL, '', is_zero_unpriced, 'zero_unpriced', "
-        f"{sqltext.texts(COST_SOURCES)}[cost_rank])",
+        "cost_source": f"multiIf(cost IS NULL, '', is_zero_unpriced, 'zero_unpriced', {sqltext.texts(COST_SOURCES)}[cost_rank])",
         "ttft_ns": "first_token_ns",
         "is_streaming": stream,
         "status": _status(),

@@ -56,11 +56,13 @@ class Counts:
         received: items that the sender sent.
         rejected: reason -> items refused for it before the spool.
         masked_out: reason -> accepted items that a rule left out of the payload; they are not written.
+        retried: items that come from quarantine and were counted as received then.
     """
 
     received: int
     rejected: Mapping[str, int] = field(default_factory=dict)
     masked_out: Mapping[str, int] = field(default_factory=dict)
+    retried: int = 0
 
     @property
     def accepted(self) -> int:
@@ -68,11 +70,16 @@ class Counts:
 
     @property
     def spooled(self) -> int:
-        """Items inside the payload: accepted and still to be written."""
-        return self.accepted - sum(self.masked_out.values())
+        """Items inside the payload: still to be written."""
+        return self.accepted - sum(self.masked_out.values()) + self.retried
 
     def to_dict(self) -> dict[str, Any]:
-        return {"received": self.received, "rejected": dict(self.rejected), "masked_out": dict(self.masked_out)}
+        return {
+            "received": self.received,
+            "rejected": dict(self.rejected),
+            "masked_out": dict(self.masked_out),
+            "retried": self.retried,
+        }
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,14 @@ class SpoolRecord:
 
 
 def tally_counts(signal: Signal, key_id: str, received_at_ns: int, counts: Counts) -> Tally:
-    """The ledger lines of one request: what was received, accepted, rejected and left out."""
+    """The ledger lines of one request once it is written; until then `written` is what is pending."""
     minute = received_at_ns // NS_PER_MINUTE
 
     def at(entry: Entry, reason: str = "") -> LedgerKey:
         return LedgerKey(minute, signal, key_id, entry, reason)
 
     tally: Tally = Counter({at(Entry.REQUESTS): 1, at(Entry.RECEIVED): counts.received, at(Entry.ACCEPTED): counts.accepted})
+    tally[at(Entry.WRITTEN)] = counts.spooled
     tally.update({at(Entry.REJECTED, reason): n for reason, n in counts.rejected.items()})
     tally.update({at(Entry.MASKED_OUT, reason): n for reason, n in counts.masked_out.items()})
     return tally

@@ -20,27 +20,16 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from collector.records import Counts, Signal, SpoolRecord, Tally, tally_counts
+from collector.records import NS_PER_MINUTE, Counts, Entry, LedgerKey, Signal, SpoolRecord, Tally, tally_counts
 from collector.wire import WireError, embedded, read_varint, to_rows, varint
 
 _HEADER_FIELD = 200
 _HEADER_TAG = varint(_HEADER_FIELD << 3 | 2)
 _FIXED = struct.Struct("<IQ")
-
-
-# Without one of these a payload holds no evaluation. Looked for until a segment has one, so that most payloads pay nothing;
-# every key of `evaluations.CANDIDATE_KEYS` and its event name must contain one of them.
-EVALUATION_MARKERS = (
-    b"gen_ai.evaluation.",
-    b"gen_ai.guardrail.status",
-    b"litellm.guardrail.name",
-    b"logfire.feedback.name",
-    b"langgraph.human.decision",
-    b"annotations.",
-    b"evaluations.",
-)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -51,10 +40,16 @@ class RecordHeader:
     key_id: str
     received_at_ns: int
     counts: Counts
-    may_evaluate: bool
     start: int
     body_start: int
     end: int
+
+    @property
+    def received_at(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self.received_at_ns // 1000)
+
+    def ledger_key(self, entry: Entry) -> LedgerKey:
+        return LedgerKey(self.received_at_ns // NS_PER_MINUTE, self.signal, self.key_id, entry)
 
     def tally(self) -> Tally:
         return tally_counts(self.signal, self.key_id, self.received_at_ns, self.counts)
@@ -68,43 +63,40 @@ class Segment:
     signal: Signal
     size: int = 0
     n_items: int = 0
-    may_evaluate: bool = False
     tally: Tally = field(default_factory=Counter)
 
     @property
     def name(self) -> str:
         return self.path.stem
 
-    def add(self, tally: Tally, n_items: int, may_evaluate: bool, size: int) -> None:
+    def add(self, tally: Tally, n_items: int, size: int) -> None:
         self.tally.update(tally)
         self.n_items += n_items
-        self.may_evaluate = self.may_evaluate or may_evaluate
         self.size += size
 
 
-def has_evaluations(payload: bytes) -> bool:
-    """Whether some span of the payload may hold an evaluation; never a false no."""
-    return any(marker in payload for marker in EVALUATION_MARKERS)
-
-
-def encode(record: SpoolRecord, may_evaluate: bool) -> bytes:
+def encode(record: SpoolRecord) -> bytes:
     """The record as it is appended to a segment. Raises `WireError` when the payload's outer levels are malformed."""
     if record.signal is Signal.SCORES:
         rows = [embedded(201, record.payload)] if record.payload else []
     else:
         rows = list(to_rows(record.payload, record.received_at_ns))
-    body = b"".join(part for row in rows for part in (varint(len(row)), row))
+    body = encode_frames(rows)
     about = {
         "signal": record.signal,
         "key": record.key_id,
         "at": record.received_at_ns,
-        "evaluations": may_evaluate,
         **record.counts.to_dict(),
     }
     text = len(body).to_bytes(8, "little") + json.dumps(about, separators=(",", ":")).encode()
     checksum = zlib.crc32(body, zlib.crc32(text))
     header = embedded(_HEADER_FIELD, checksum.to_bytes(4, "little") + text)
     return varint(len(header)) + header + body
+
+
+def encode_frames(rows: list[bytes]) -> bytes:
+    """Rows as the engine reads them, without a header."""
+    return b"".join(part for row in rows for part in (varint(len(row)), row))
 
 
 def scan(data: bytes) -> Iterator[RecordHeader]:
@@ -134,8 +126,8 @@ def _read_header(data: bytes, start: int) -> RecordHeader | None:
         about = json.loads(data[at + _FIXED.size : body_start])
     except (WireError, struct.error):
         return None
-    counts = Counts(about["received"], about["rejected"], about["masked_out"])
-    return RecordHeader(Signal(about["signal"]), about["key"], about["at"], counts, about["evaluations"], start, body_start, end)
+    counts = Counts(about["received"], about["rejected"], about["masked_out"], about["retried"])
+    return RecordHeader(Signal(about["signal"]), about["key"], about["at"], counts, start, body_start, end)
 
 
 def rows(data: bytes, header: RecordHeader) -> list[bytes]:
@@ -149,7 +141,7 @@ def rows(data: bytes, header: RecordHeader) -> list[bytes]:
     return found
 
 
-def scores(data: bytes, header: RecordHeader) -> list[bytes]:
+def score_documents(data: bytes, header: RecordHeader) -> list[bytes]:
     """The JSON documents of one record of scores."""
     tag = len(varint(201 << 3 | 2))
     return [row[read_varint(row, tag)[1] :] for row in rows(data, header)]
@@ -161,7 +153,7 @@ def recover(path: Path) -> Segment:
     signal = Signal(path.name.split("-", 1)[0])
     segment = Segment(path, signal)
     for header in scan(data):
-        segment.add(header.tally(), header.counts.spooled, header.may_evaluate, header.end - header.start)
+        segment.add(header.tally(), header.counts.spooled, header.end - header.start)
     if segment.size < len(data):
         with path.open("r+b") as file:
             file.truncate(segment.size)

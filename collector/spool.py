@@ -8,13 +8,15 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
 from collector.config import SpoolConfig
 from collector.records import Signal, SpoolRecord, Tally
-from collector.segments import Segment, encode, has_evaluations, recover
+from collector.segments import Segment, encode, recover
 from storage.errors import DataDirectoryBusyError, RetryableError
 
 log = structlog.get_logger(__name__)
@@ -42,7 +44,7 @@ class _Batch:
     """Requests that share one write and one fsync."""
 
     def __init__(self) -> None:
-        self.items: list[tuple[SpoolRecord, bytes, bool]] = []
+        self.items: list[tuple[SpoolRecord, bytes]] = []
         self.is_done = False
         self.error: OSError | None = None
 
@@ -93,6 +95,11 @@ class Spool:
             self._closed.append(segment)
             log.info("segment_recovered", segment=segment.name, n_items=segment.n_items, n_bytes=segment.size)
 
+    @property
+    def name(self) -> str:
+        """Of this life of the spool; no other has it."""
+        return self._prefix
+
     # -- appending -----------------------------------------------------------------------------------------------
 
     def append(self, record: SpoolRecord) -> None:
@@ -108,12 +115,10 @@ class Spool:
         if used + len(record.payload) > self._config.max_bytes:
             raise SpoolFullError(used, self._config.max_bytes, self._config.retry_delay_seconds)
         active = self._actives[record.signal]
-        known = active.segment is not None and active.segment.may_evaluate
-        may_evaluate = record.signal is Signal.TRACES and (known or has_evaluations(record.payload))
-        data = encode(record, may_evaluate)
+        data = encode(record)
         with active.gathering:
             batch = active.batch
-            batch.items.append((record, data, may_evaluate))
+            batch.items.append((record, data))
         with active.committing:
             if not batch.is_done:
                 with active.gathering:
@@ -136,14 +141,14 @@ class Spool:
         batch.is_done = True
         try:
             segment = active.segment or self._open(active, signal)
-            self._write(active.file, segment.size, b"".join(data for _, data, _ in batch.items))
+            self._write(active.file, segment.size, b"".join(data for _, data in batch.items))
         except OSError as error:
             batch.error = error
             self._abandon(active)
             return
         with self._state:
-            for record, data, may_evaluate in batch.items:
-                segment.add(record.tally(), record.counts.spooled, may_evaluate, len(data))
+            for record, data in batch.items:
+                segment.add(record.tally(), record.counts.spooled, len(data))
         if segment.size >= self._config.segment_bytes:
             self._close(active)
             self.wake.set()
@@ -240,6 +245,43 @@ class Spool:
         """Items that wait to be written."""
         with self._state:
             return sum(segment.n_items for segment in self._segments())
+
+
+def claim_directory(parent: Path) -> Path:
+    """
+    A spool directory below `parent` that no process uses: the first free one of `0`, `1`, ... What dead processes left in
+    others is moved into it, so that nothing accepted waits for as many processes as there were before.
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    with _locked(parent):
+        taken = None
+        for number in range(1000):
+            directory = parent / str(number)
+            if not directory.exists() and taken is not None:
+                break
+            directory.mkdir(exist_ok=True)
+            try:
+                os.close(_lock(directory))
+            except DataDirectoryBusyError:
+                continue
+            if taken is None:
+                taken = directory
+                continue
+            for path in directory.glob("*.segment"):
+                path.rename(taken / path.name)
+    if taken is None:
+        raise DataDirectoryBusyError(parent, None)
+    return taken
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    file = os.open(directory / "claim.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(file)
 
 
 def _lock(directory: Path) -> int:

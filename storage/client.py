@@ -151,6 +151,11 @@ class Store:
         with self._connection() as client:
             client.insert_arrow(table, arrow, settings=dict(settings or {}))
 
+    def insert_bytes(self, sql: str, data: bytes, settings: Mapping[str, Any] | None = None) -> None:
+        """Run `INSERT ... SELECT ... FROM input(...) FORMAT ...` with the bytes it reads; for a server, not for the engine here."""
+        with self._connection() as client:
+            client.command(sql, data=data, settings=dict(settings or {}))
+
     def alter(
         self,
         table: str,
