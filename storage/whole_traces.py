@@ -52,11 +52,8 @@ def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
     )
     is_usual = (pl.col("last_start") - pl.col("first_start")) <= _USUAL_SPREAD
     usual, others = whole.filter(is_usual), whole.filter(~is_usual)
-    days = usual.group_by(pl.col("first_start").dt.truncate("1d")).agg(
-        "trace_id", pl.col("first_start").min(), pl.col("last_start").max()
-    )
-    groups = [usual.filter(pl.col("trace_id").is_in(day.implode())) for day in days["trace_id"]]
-    batches = [group for group in (*groups, *_singly(others)) if group.height]
+    by_day = usual.with_columns(day=pl.col("first_start").dt.date()).partition_by("day", include_key=False)
+    batches = [*by_day, *_singly(others)]
     return pl.concat([_read_batch(store, batch) for batch in batches])
 
 

@@ -18,6 +18,9 @@ from analytics.assembly.usage_scope import Usage
 from analytics.config import AssemblyRules
 
 _NS_PER_SECOND = 1_000_000_000
+# A span that succeeded and yet holds an error had a try inside it that failed. Unset is success only with an answer to show.
+_HAS_ERROR = pl.col("status").is_in(["ok", "unset"]) & ((pl.col("error_type") != "") | pl.col("has_exception"))
+_HAS_ANSWER = pl.col("output_tokens").is_not_null() | (pl.col("response_id") != "") | (pl.col("finish_reasons").list.len() > 0)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,10 @@ def link_attempts(spans: pl.DataFrame, forest: Forest, usage: Usage, rules: Asse
         failed=FAILED,
         timed_out=TIMED_OUT,
         answered=pl.col("status").is_in(["ok", "unset"]),
-        hidden_error=_hidden_error(),
+        has_error=_HAS_ERROR,
+        hidden_error=_HAS_ERROR & ((pl.col("status") == "ok") | ((pl.col("status") == "unset") & _HAS_ANSWER)),
     )
-    failed, timed_out, answered = (states[name].to_numpy() for name in ("failed", "timed_out", "answered"))
+    failed, answered = states["failed"].to_numpy(), states["answered"].to_numpy()
     is_try = usage.is_leaf_call | usage.is_attempt
     host = _hosts(forest, usage)
     crowded = _crowded(spans, forest, usage, host, failed)
@@ -67,16 +71,7 @@ def link_attempts(spans: pl.DataFrame, forest: Forest, usage: Usage, rules: Asse
         is_answer[[answer.row for answer in answers]] = True
         fell_back[[answer.row for answer in answers if answer.fell_back]] = True
         columns = _overlaid(columns, rows, labels)
-    return _closed(
-        spans, forest, usage, columns, first, is_answer, fell_back, failed, timed_out, states["hidden_error"].to_numpy()
-    )
-
-
-def _hidden_error() -> pl.Expr:
-    """The span succeeded, and yet holds an error: a try inside it failed before. Unset is success only with an answer to show."""
-    has_error = (pl.col("error_type") != "") | pl.col("has_exception")
-    has_answer = pl.col("output_tokens").is_not_null() | (pl.col("response_id") != "") | (pl.col("finish_reasons").list.len() > 0)
-    return has_error & ((pl.col("status") == "ok") | ((pl.col("status") == "unset") & has_answer))
+    return _closed(spans, forest, usage, columns, first, is_answer, fell_back, failed, states)
 
 
 def _hosts(forest: Forest, usage: Usage) -> Rows:
@@ -148,6 +143,7 @@ def _tries(spans: pl.DataFrame, rows: Rows, families: npt.NDArray[np.uint64], fa
         pl.col("end_time").dt.epoch("ns"),
         "model_route",
         ASKED_MODEL.alias("model"),
+        "mirror_role",
         "call_group",
         "attempt_kind",
         "attempt_index",
@@ -155,8 +151,8 @@ def _tries(spans: pl.DataFrame, rows: Rows, families: npt.NDArray[np.uint64], fa
         "input_hash",
     ).gather(rows)
     return [
-        Try(row, start, end, bad, good, route, model, family, group, kind, index, origin, content)
-        for (start, end, route, model, group, kind, index, origin, content), row, bad, good, family in zip(
+        Try(row, start, end, bad, good, route, model, side, family, group, kind, index, origin, content)
+        for (start, end, route, model, side, group, kind, index, origin, content), row, bad, good, family in zip(
             picked.iter_rows(),
             rows.tolist(),
             failed[rows].tolist(),
@@ -205,14 +201,13 @@ def _closed(
     is_answer: Mask,
     fell_back: Mask,
     failed: Mask,
-    timed_out: Mask,
-    hidden_error: Mask,
+    states: pl.DataFrame,
 ) -> Attempts:
     """Add the tries that left no span, and say on the answering row of each logical call how it went."""
+    timed_out, has_error, hidden_error = (states[name].to_numpy() for name in ("timed_out", "has_error", "hidden_error"))
     hints = read_hints(spans, forest, usage.is_leaf_call)
     hidden = {int(row): Evidence.ERROR_ON_OK.value for row in np.flatnonzero(hidden_error & usage.is_leaf_call)}
-    told = failed | hidden_error
-    raw = np.flatnonzero(usage.stands_for_parent & forest.of_parent(told) & usage.is_leaf_call)
+    raw = np.flatnonzero(usage.stands_for_parent & forest.of_parent(failed | has_error) & usage.is_leaf_call)
     hidden |= dict.fromkeys(raw.tolist(), Evidence.RAW_REQUEST.value)
     retried = {**hidden, **hints.retried}
     columns = _hinted(columns, retried, AttemptKind.RETRY)

@@ -33,7 +33,7 @@ class Evidence(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """One call, or one attempt span of a call. Times in nanoseconds; `family`: equal for siblings; `kind`, `index`: as the span says."""
+    """One call, or one attempt span of a call. Times in nanoseconds; `side`: mirror role; `family`: equal for siblings; `kind`, `index`: as the span says."""
 
     row: int
     start: int
@@ -42,6 +42,7 @@ class Try:
     succeeded: bool
     route: str
     model: str
+    side: str
     family: int
     group: str
     kind: str
@@ -132,33 +133,33 @@ def link(calls: Sequence[Try], attempts: dict[int, list[Try]], gap_ns: int) -> t
         attempts: attempt spans by the row of the call that reports on them, by start.
         gap_ns: longest pause between a failure and its next try, nanoseconds.
     """
-    families: defaultdict[int, _Family] = defaultdict(_Family)
-    last_of_group: dict[str, Try] = {}
+    families: defaultdict[tuple[int, str], _Family] = defaultdict(_Family)
+    last_of_group: dict[tuple[str, str], Try] = {}
     joined: dict[int, _LogicalCall] = {}
     logical_calls: list[_LogicalCall] = []
     for call in calls:
-        family = families[call.family]
+        family = families[call.family, call.side]
         previous, evidence = _previous(call, family, last_of_group, gap_ns)
         if previous is None:
             logical_call = _LogicalCall()
             logical_calls.append(logical_call)
         else:
             logical_call = joined[previous.row]
-            former = families[previous.family]
+            former = families[previous.family, previous.side]
             former.failures = [failure for failure in former.failures if failure.row != previous.row]
         logical_call.tries.append(call)
         logical_call.evidence.append(Evidence.EXPLICIT if call.kind or call.index is not None else evidence)
         joined[call.row] = logical_call
         family.add(call)
         if call.group:
-            last_of_group[call.group] = call
+            last_of_group[call.group, call.side] = call
     labelled = [_labelled(logical_call, attempts) for logical_call in logical_calls]
     return [label for labels, _ in labelled for label in labels], [answer for _, answer in labelled]
 
 
-def _previous(call: Try, family: _Family, last_of_group: dict[str, Try], gap_ns: int) -> tuple[Try | None, str]:
-    if call.group and call.group in last_of_group:
-        return last_of_group[call.group], Evidence.CALL_GROUP
+def _previous(call: Try, family: _Family, last_of_group: dict[tuple[str, str], Try], gap_ns: int) -> tuple[Try | None, str]:
+    if call.group and (call.group, call.side) in last_of_group:
+        return last_of_group[call.group, call.side], Evidence.CALL_GROUP
     if call.says_later:
         return family.best_failure(call, gap_ns) or family.last, Evidence.EXPLICIT
     if call.kind == AttemptKind.FIRST:

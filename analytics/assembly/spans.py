@@ -40,7 +40,7 @@ ASSEMBLED = pl.Schema(
 """
 Spans resolved in the light of their traces.
 
-`is_root`: the trace's own root. `is_request`: a call to a model that no other span tells again. The five `call_…`/`is_answer` columns are
+`is_root`: it names no parent. `is_request`: a call to a model that no other span tells again. The five `call_…`/`is_answer` columns are
 set on the one row per logical call that answered it. `is_overruled`: an error that a raw request below made good. `charge`: what the span adds
 to its trace's bill (`Charge`); spans with '' add nothing and need no price.
 """
@@ -69,8 +69,6 @@ def assemble_spans(spans: pl.DataFrame, rules: AssemblyRules) -> pl.DataFrame:
     usage = usage_of(spans, forest)
     spans, is_derived = derive_routes(spans, usage.is_call | usage.is_attempt, rules)
     attempts = link_attempts(spans, forest, usage, rules)
-    is_root = np.zeros(spans.height, dtype=np.bool_)
-    is_root[forest.root[forest.root >= 0]] = True
     is_overruled = np.zeros(spans.height, dtype=np.bool_)
     made_good = usage.stands_for_parent & spans["status"].is_in(["ok", "unset"]).to_numpy() & (forest.parent >= 0)
     is_overruled[forest.parent[made_good]] = True
@@ -93,7 +91,7 @@ def assemble_spans(spans: pl.DataFrame, rules: AssemblyRules) -> pl.DataFrame:
         usage.scope,
         is_model_call=pl.Series(usage.is_call),
         is_evaluator_traffic=pl.Series(usage.is_evaluator),
-        is_root=pl.Series(is_root),
+        is_root=pl.col("parent_span_id") == "",
         is_request=pl.Series(usage.is_leaf_call & ~attempts.is_auxiliary),
         is_overruled=pl.Series(is_overruled),
         charge=_charge(spans, forest, usage),

@@ -56,6 +56,7 @@ def summarise_traces(spans: pl.DataFrame) -> pl.DataFrame:
         ],
         how="horizontal",
     )
+    facts = _paired(facts)
     flagged = facts.with_columns(_flags(spans, units, facts, lead), _models(spans, units, is_user))
     return flagged.select(TRACE_FACTS.names()).cast(dict(TRACE_FACTS)).sort("trace_id", "mirror_role")
 
@@ -79,9 +80,12 @@ def _mask(spans: pl.DataFrame, condition: str | pl.Expr) -> Mask:
 
 def _lead(spans: pl.DataFrame, units: Units, is_user: Mask) -> Rows:
     """The span each unit is named and timed after: its root, else its first span that is no evaluator's, else its first."""
-    root = units.first(_mask(spans, "is_root") & is_user)
-    first_user = units.first(is_user)
-    return np.where(root != NO_ROW, root, np.where(first_user != NO_ROW, first_user, units.starts))
+    is_root = _mask(spans, "is_root")
+    lead = units.starts
+    for choice in (is_root, is_user, is_root & is_user):
+        rows = units.first(choice)
+        lead = np.where(rows != NO_ROW, rows, lead)
+    return lead
 
 
 def _identity(spans: pl.DataFrame, units: Units, is_user: Mask, lead: Rows) -> pl.DataFrame:
@@ -109,6 +113,14 @@ def _identity(spans: pl.DataFrame, units: Units, is_user: Mask, lead: Rows) -> p
             sampling_rule=_at(spans["evaluation_rule"], rule),
         )
     )
+
+
+def _paired(facts: pl.DataFrame) -> pl.DataFrame:
+    """Both sides of a trace are a pair even if nobody gave it a key: then the trace id is."""
+    group = pl.col("mirror_group").max().over("trace_id")
+    key = pl.when(group == "").then("trace_id").otherwise(group)
+    is_split = facts["trace_id"].is_duplicated()
+    return facts.with_columns(mirror_group=pl.when(is_split).then(key).otherwise("mirror_group")) if is_split.any() else facts
 
 
 def _picked(

@@ -37,11 +37,13 @@ def span(span_id: str, parent: str = "", start: float = 0.0, end: float = 1.0, *
     }
     if "tokens" in fields:
         row["input_tokens"], row["output_tokens"] = fields.pop("tokens")
-    if "cost" in fields:
+    if fields.get("cost") is None:
+        fields.pop("cost", None)
+    else:
         row["reported_cost_usd"] = Decimal(str(fields.pop("cost")))
     if "hints" in fields:
         row["hints"] = [{"key": key, "value": value} for key, value in fields.pop("hints").items()]
-    unknown = set(fields) - set(ASSEMBLY_SPANS)
+    unknown = set(fields) - set(ASSEMBLY_SPANS) - {"attributes", "resource_attributes"}
     assert not unknown, unknown
     return row | fields
 
