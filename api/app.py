@@ -14,7 +14,7 @@ from api.auth import Sessions
 from api.guard import Guard
 from api.pages.router import router as pages
 from api.problems import PROBLEM_SCHEMA
-from api.routes import alerts, data, health, jobs, keys, metrics, prices, rollouts, scores, session, sql, traces
+from api.routes import alerts, data, deliveries, health, jobs, keys, metrics, prices, rollouts, scores, session, sql, traces
 from api.services import Services
 from storage.sandbox import Sandbox
 
@@ -63,7 +63,7 @@ def create_app(services: Services) -> FastAPI:
 
 def _api() -> APIRouter:
     router = APIRouter(prefix=API_PREFIX)
-    for module in (rollouts, metrics, traces, scores, alerts, prices, sql, data, jobs, keys):
+    for module in (rollouts, metrics, traces, scores, alerts, deliveries, prices, sql, data, jobs, keys):
         router.include_router(module.router)
     return router
 

@@ -15,6 +15,7 @@ from alerts import actions
 from alerts.alerter import Alerter
 from alerts.config import AlertsConfig, RolloutConfig, ThresholdConfig, WebhookConfig
 from alerts.verdict import Verdict, VerdictKind
+from api.desk import Desk
 from storage.alerts import (
     AlertRow,
     AlertState,
@@ -28,6 +29,7 @@ from storage.alerts import (
 from storage.client import Store
 from storage.clock import FixedClock
 from storage.deliveries import DeliveryState, UnknownDeliveryError, read_deliveries
+from tests.support.api_client import make_client, make_services
 from tests.support.peers import HttpSink, http_sink
 from tests.support.rollout_story import AS_OF, LOSING, ROLLOUT, finding, verdict
 
@@ -353,3 +355,24 @@ def test_routes_are_discovered_once_and_not_where_a_rollout_compares_them(scene:
         ("refund-student", "settings"),
         ("support-agent.teacher.tiny", "discovered"),
     ]
+
+
+def test_deliveries_and_silences_over_http(scene: Scene) -> None:
+    scene.evaluator.verdicts = [verdict()]
+    alerter = scene.start()
+    scene.sink.status = 403
+    alerter.evaluate()
+    services = make_services(
+        scene.store, scene.clock, alerts=Desk(scene.store, alerter, scene.clock, scene.wall), wall_clock=scene.wall
+    )
+    with make_client(services) as client:
+        [dead] = client.get("/api/v1/deliveries", params={"state": "dead"}).json()["items"]
+        assert "403" in dead["error"]
+        assert client.post(f"/api/v1/deliveries/{dead['delivery_id']}/retry").json()["state"] == "pending"
+        assert client.post(f"/api/v1/deliveries/{dead['delivery_id']}/retry").status_code == 422
+        assert client.post("/api/v1/deliveries/nobody/retry").status_code == 404
+        alert_id = scene.alert().alert_id
+        client.post(f"/api/v1/alerts/{alert_id}/silence", json={"for": "4h", "reason": "moving"}).raise_for_status()
+        assert [silence["reason"] for silence in client.get("/api/v1/silences").json()["items"]] == ["moving"]
+        client.post(f"/api/v1/alerts/{alert_id}/unsilence").raise_for_status()
+        assert client.get("/api/v1/silences").json()["items"] == []
