@@ -192,12 +192,12 @@ WHERE arrayExists(k -> match(k, {sqltext.text(keys)}), ks)"""
 
 def logs(source: str) -> str:
     """One row per log record: the columns of `evaluations.LOG_RECORDS`."""
-    time = "multiIf(own_time > 0, own_time, observed_time > 0, observed_time, received_at)"
+    time = "multiIf(own_time > 0, own_time, observed_time > 0, observed_time, received_ns)"
     return f"""SELECT lower(hex(l_trace_id)) AS trace_id, lower(hex(l_span_id)) AS span_id, event_name,
     {any_value.text("body_value")} AS body, {moment(time)} AS time, toString(`scope.name`) AS scope_name,
-    {_attributes("ks", "vs")} AS attributes, {moment("received_at")} AS received_at
+    {_attributes("ks", "vs")} AS attributes, {moment("received_ns")} AS received_at
 FROM (
-    SELECT `scope.name`, l_trace_id, l_span_id, event_name, body_value, own_time, observed_time, ks, vs, received_at
+    SELECT `scope.name`, l_trace_id, l_span_id, event_name, body_value, own_time, observed_time, ks, vs, received_at AS received_ns
     FROM {source}
     ARRAY JOIN `records.trace_id` AS l_trace_id, `records.span_id` AS l_span_id, `records.event_name` AS event_name,
         `records.body` AS body_value, `records.time` AS own_time, `records.observed_time` AS observed_time,

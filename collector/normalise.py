@@ -195,7 +195,7 @@ def picked() -> dict[str, str]:
         "cost_rank": cost_rank,
         # usage documents are read into their inclusive form already; their values lie beyond the attributes
         "is_from_document": f"places[indexOf(fields, {FIELD_IDS['input_tokens']})] > length(keys)",
-        "twice": f"arrayFilter((f, g) -> f = g AND f <= {len(COUNTS)}, fields, arrayPushFront(arrayPopBack(fields), 0))",
+        "twice": f"arrayFilter((f, g) -> f = g AND f <= {len(COUNTS)}, fields, arrayPopBack(arrayPushFront(fields, 0)))",
         "n_bad_counts": f"arrayCount((c, t, v) -> c > 0 AND c < {_COUNTS_END} AND t != '' AND v = '', all_roles, plain_texts, read_values)",
     }
 
