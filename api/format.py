@@ -12,7 +12,6 @@ _NBSP = "\u00a0"
 
 _DURATIONS = ((60_000_000_000, "min"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs"), (1, "ns"))
 _AGES = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_BYTES = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
 def count(value: float | None) -> str:
@@ -126,30 +125,9 @@ def machine_time(value: datetime) -> str:
     return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def size(n_bytes: int | None) -> str:
-    """A size in binary units: `1.50 MiB`."""
-    if n_bytes is None:
-        return UNKNOWN
-    for unit_size, unit in _BYTES:
-        if n_bytes >= unit_size:
-            return f"{_three_digits(n_bytes / unit_size)}{_NBSP}{unit}"
-    return f"{n_bytes}{_NBSP}B"
-
-
 def score(value: float | None) -> str:
     """A score of 0 to 1: `0.874`."""
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.3f}"
-
-
-def evidence(log_e: float | None) -> str:
-    """An e-value given as its logarithm: `4,100 to 1`; more than a billion is said so."""
-    if log_e is None or math.isnan(log_e):
-        return UNKNOWN
-    if log_e > math.log(1e9):
-        return "over a billion to 1"
-    value = math.exp(log_e)
-    rounded = f"{value:.2g}" if value < 10 else f"{float(f'{value:.2g}'):,.0f}"
-    return f"{rounded} to 1"
 
 
 def _percent_digits(value: float) -> int:

@@ -96,7 +96,6 @@ def environment() -> Environment:
         "moment",
         "day",
         "machine_time",
-        "size",
         "score",
     ):
         env.filters[name] = getattr(formats, name)

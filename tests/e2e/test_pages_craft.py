@@ -44,8 +44,7 @@ _SHIFT = """() => new Promise((resolve) => {
 })"""
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 375])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 375)])
 def test_no_page_has_an_accessibility_violation_or_scrolls_sideways(
     open_context: Callable[..., BrowserContext], keep_screenshot: Callable[[Page, str], None], scheme: str, width: int
 ) -> None:

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+from alerts.verdict import GuardFinding, GuardKind, VerdictKind
+from api.documents import to_json
+from api.pages.rollout import SCORECARD, rollout_view
+from api.pages.rollouts import VERDICT, rollout_line
+from api.pages.scorecard_view import metric_tables
+from tests.support import rollout_story as story
+
+ROLLOUT: dict[str, Any] = {
+    "name": story.ROLLOUT,
+    "service": "support-agent",
+    "baseline": "teacher",
+    "candidate": "student",
+    "gates": {"max_regression": 0.03},
+}
+
+
+def view(kind: VerdictKind = VerdictKind.DIVERGENCE, plane: str = "") -> Any:
+    return rollout_view(ROLLOUT, story.verdict(kind), story.scorecard(), story.gate(), plane)
+
+
+def test_documents_are_read_back_as_the_findings_they_were_made_of() -> None:
+    assert VERDICT.validate_python(to_json(story.verdict())) == story.verdict()
+    assert SCORECARD.validate_python(to_json(story.scorecard())) == story.scorecard()
+
+
+def test_the_headline_says_its_lines_in_order() -> None:
+    assert [fact.label for fact in view().facts] == ["Quality", "Cost", "Certainty", "Reach", "Not known", "Do"]
+    assert [fact.label for fact in view(VerdictKind.NO_HARM_SEEN).facts] == ["Quality", "Cost", "Certainty", "Not known", "Gate"]
+
+
+def test_without_a_page_every_difference_comes_with_its_range_and_counts() -> None:
+    quality = view(VerdictKind.NO_HARM_SEEN).facts[0].text
+    assert re.search(
+        r"TaskCompletion failures: −0\.\d+ to \+0\.\d+\u00a0pp, best estimate \+0\.20\u00a0pp \(20,600 candidate", quality
+    )
+
+
+def test_an_active_guard_is_said_before_anything_else() -> None:
+    assert view().warning == ""
+    guard = GuardFinding(GuardKind.PROMPT_CONFOUNDED, True, True, "", "", "", 0.2, 0.8, "prompt changed with the model")
+    told = rollout_view(ROLLOUT, replace(story.verdict(), guards=(guard,)), story.scorecard(), story.gate(), "")
+    assert told.warning == "prompt changed with the model"
+
+
+def test_the_plane_opens_on_the_metric_that_does_harm_and_takes_another() -> None:
+    assert view().plane_metric == "TaskCompletion failures"
+    assert view(plane="escalation").plane_metric == "Escalations"
+    assert view(plane="nonsense").plane_metric == "TaskCompletion failures"
+
+
+def test_harm_is_listed_first_and_a_proved_minimum_before_the_estimate() -> None:
+    tables = metric_tables(story.ROLLOUT, "support-agent", "student", story.scorecard().rows)
+    assert tables[0].name == "TaskCompletion failures"
+    assert tables[0].is_open
+    first, second = tables[0].lines[:2]
+    assert first.is_global
+    assert second.cohort == story.LOSING
+    assert second.difference_range == "at least +2.6\u00a0pp"
+    assert second.difference_point == "proved; best estimate +9.9\u00a0pp since 3 Mar 2026"
+    assert second.traces_href.startswith("/traces?service=support-agent&route=student&cohort=regulated_answer")
+    assert "evaluator=TaskCompletion" in second.traces_href
+
+
+def test_what_is_collecting_shows_no_number_of_its_own() -> None:
+    tables = metric_tables(story.ROLLOUT, "support-agent", "student", story.scorecard().rows)
+    press = next(line for line in tables[0].lines if line.cohort == "press")
+    assert (press.difference_range, press.difference_point) == ("collecting", "")
+    assert press.note == "31 of 50 units per arm"
+
+
+def test_a_line_of_the_list_names_the_worst_cohort() -> None:
+    line = rollout_line(ROLLOUT, to_json(story.verdict()))
+    assert line.badge.text == "Divergence"
+    assert line.worst_range == "at least +2.6\u00a0pp (proved)"
+    assert line.worst_name == "regulated_answer, TaskCompletion failures"
+    waiting = rollout_line(ROLLOUT, {"kind": "collecting"})
+    assert waiting.headline == "Waiting for the first candidate trace."
+    assert waiting.as_of is None
