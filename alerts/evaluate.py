@@ -31,7 +31,7 @@ from storage.comparisons import (
     write_comparison,
 )
 from storage.settled import read_settled
-from storage.verdicts import write_verdicts
+from storage.verdicts import VERDICTS, write_verdicts
 
 _EPOCH = datetime(1971, 1, 1, tzinfo=UTC)
 # A model that changed is noticed, late verdicts are counted, and numbers of an unchanged verdict are refreshed this often.
@@ -132,9 +132,7 @@ class Evaluator:
     def _open(self, rollout: RolloutConfig, now: datetime) -> None:
         """Open a comparison for new traffic, new models or new settings."""
         entry = self._watched.get(rollout.name)
-        if entry is not None and settings_hash(rollout, self._config) != settings_hash(
-            entry.comparison.rollout, entry.comparison.method
-        ):
+        if entry is not None and not _same_settings(entry.comparison, rollout, self._config):
             self._close(rollout.name, now)
             self._start(rollout, (*_arms(entry.comparison), _minute(now) + 1), now)
             return
@@ -222,14 +220,7 @@ class Evaluator:
             v = result.verdict
             row = (v.rollout, v.comparison_id, v.as_of, v.kind.value, v.gate.value, list(v.reasons), verdict.to_json(v))
             rows.append(row)
-        schema = {
-            **dict.fromkeys(("rollout", "comparison_id"), pl.String),
-            "as_of": pl.Datetime("ns", "UTC"),
-            **dict.fromkeys(("kind", "gate"), pl.String),
-            "reasons": pl.List(pl.String),
-            "verdict": pl.String,
-        }
-        write_verdicts(self._store, pl.DataFrame(rows, schema=pl.Schema(schema), orient="row"))
+        write_verdicts(self._store, pl.DataFrame(rows, schema=VERDICTS, orient="row"))
 
     def _save(self, now: datetime) -> None:
         due = [entry for entry in self._watched.values() if abs(now - entry.saved_at) >= _CHECKPOINT_EVERY]
@@ -246,6 +237,10 @@ def _signature(v: Verdict) -> tuple[object, ...]:
     pages = frozenset((p.stream_id, p.kind) for p in v.pages)
     cost = None if v.cost is None else (v.cost.certified, v.cost.certified_cheaper, v.cost.tail_decides)
     return v.comparison_id, v.kind, v.gate, v.reference, guards, pages, cost
+
+
+def _same_settings(comparison: Comparison, rollout: RolloutConfig, config: MethodConfig) -> bool:
+    return settings_hash(rollout, config) == settings_hash(comparison.rollout, comparison.method)
 
 
 def _arms(comparison: Comparison) -> tuple[str, str, str]:

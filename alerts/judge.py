@@ -137,7 +137,10 @@ def _streams(findings: Findings, list_level: float) -> list[StreamFinding]:
         if paged[number] or on_list[number] or key.cohort == GLOBAL or key.metric in paged_metrics or key.cohort in paged_cohorts:
             found.append(findings.finding(key, StreamState.SUSPECTED if on_list[number] else None))
     # GLOBAL first among those that paged, cohorts join; then by evidence.
-    return sorted(found, key=lambda s: (s.state is not StreamState.PAGED, s.group, s.cohort != GLOBAL, -s.log_evidence))
+    return sorted(
+        found,
+        key=lambda s: (s.state is not StreamState.PAGED, s.group is not MetricGroup.QUALITY, s.cohort != GLOBAL, -s.log_evidence),
+    )
 
 
 def _bundle_streams(bundle: ComparisonState | None, findings: Findings, guards: tuple[GuardFinding, ...]) -> list[StreamFinding]:

@@ -9,7 +9,7 @@ import polars as pl
 
 from alerts.ledger import Events, Ledger, PageRule
 from alerts.method import blocks, differences, drift
-from alerts.method.weights import StreamKey, reserve_weight
+from alerts.method.weights import StreamKey, reserve_weights
 from alerts.rules import GUARD_METRICS, MINUTES_PER_DAY, Floats, Ints, Rules, Stratum
 from alerts.tables import ARMS, BLOCK_COLUMNS, ClosedBlocks, Table
 from alerts.verdict import GLOBAL
@@ -88,21 +88,21 @@ class ComparisonState:
 
     def log_threshold(self, streams: Ints, minutes: Ints) -> Floats:
         """ln of the evidence at which each of the streams pages, at each of the minutes."""
-        late_order = np.cumsum([key not in self.rules.dealt for key in self.paging.streams]) - 1
-        weights = [self._weight(int(s), int(late_order[s]), int(m)) for s, m in zip(streams, minutes, strict=True)]
-        bar = np.log(self.rules.drift_days) if self.rules.is_drift else -np.log(self.rules.alpha)
-        result: Floats = bar - np.log(np.array(weights))
-        return result
-
-    def _weight(self, stream: int, late_order: int, minute: int) -> float:
         rules = self.rules
-        is_first_day = rules.dealt_from is None or rules.dealt_from > rules.day_zero
-        reserve = rules.shares.reserve / (2 if is_first_day else 1)
-        early = reserve_weight(stream, reserve) if is_first_day else 0.0
-        if rules.dealt_from is None or minute < rules.dealt_from:
-            return early
-        key = self.paging.streams[stream]
-        return max(early, rules.dealt[key] if key in rules.dealt else reserve_weight(late_order, reserve))
+        # Without history alpha is divided at the end of day 0; until then, and for latecomers, there is a reserve.
+        has_first_day = rules.dealt_from is None or rules.dealt_from > rules.day_zero
+        reserve = rules.shares.reserve / (2 if has_first_day else 1)
+        dealt = np.array([rules.dealt.get(key, 0.0) for key in self.paging.streams])
+        order = np.arange(len(dealt))
+        early = reserve_weights(order, reserve) if has_first_day else np.zeros(len(dealt))
+        late = np.maximum(early, np.where(dealt > 0, dealt, reserve_weights(np.cumsum(dealt == 0) - 1, reserve)))
+        is_late = np.full(len(minutes), False) if rules.dealt_from is None else minutes >= rules.dealt_from
+        weights = np.where(is_late, late[streams], early[streams])
+        bar = np.log(rules.drift_days) if rules.is_drift else -np.log(rules.alpha)
+        # A first look before the weights are dealt from history has no weight at all: no evidence is enough.
+        with np.errstate(divide="ignore"):
+            result: Floats = bar - np.log(weights)
+        return result
 
     def _make_room(self, frontiers: dict[int, int]) -> None:
         """Drift goes on for ever: days that leave the window are folded into one number per odds ratio."""
@@ -118,51 +118,57 @@ class ComparisonState:
 
     def _discover(self, table: Table) -> None:
         """Number new streams in the order in which they matured; all over before high value before the others."""
+        earliest = np.full(len(table.keys), np.iinfo(np.int64).max)
+        np.minimum.at(earliest, table.key, table.minute)
         first: dict[StreamKey, int] = {}
-        for metric, evaluator, cohort, minute in zip(
-            table.metric, table.evaluator, table.cohort, table.minute.tolist(), strict=True
-        ):
+        for (metric, evaluator, cohort), minute in zip(table.keys, earliest.tolist(), strict=True):
             if metric == "cost":
                 continue
             at = self.rules.settles_at((metric, evaluator), minute)
             for key in (StreamKey(metric, evaluator, GLOBAL), StreamKey(metric, evaluator, cohort)):
-                if at < first.get(key, at + 1):
-                    first[key] = at
+                first[key] = min(at, first.get(key, at))
         high = self.rules.high_value
         for key in sorted(first, key=lambda k: (first[k], k.cohort != GLOBAL, k.cohort not in high, k)):
             self.ledger_of(key.metric).stream(key)
         self.paging.make_room()
         self.guarding.make_room()
 
-    def _streams(self, ledger: Ledger, metric: list[str], evaluator: list[str], cohort: list[str]) -> tuple[Ints, Ints]:
-        """Numbers of the rows' streams, cohort and GLOBAL; -1 where the ledger has none."""
+    def _streams(self, ledger: Ledger, keys: list[tuple[str, str, str]]) -> tuple[Ints, Ints]:
+        """Numbers of the keys' streams, cohort and GLOBAL; -1 where the ledger has none."""
         index = ledger.index
-        own = [index.get(StreamKey(*key), -1) for key in zip(metric, evaluator, cohort, strict=True)]
-        over_all = [index.get(StreamKey(m, e, GLOBAL), -1) for m, e in zip(metric, evaluator, strict=True)]
+        own = [index.get(StreamKey(*key), -1) for key in keys]
+        over_all = [index.get(StreamKey(metric, evaluator, GLOBAL), -1) for metric, evaluator, _ in keys]
         return np.array(own, dtype=np.int64), np.array(over_all, dtype=np.int64)
+
+    def _of_rows(self, ledger: Ledger, table: Table) -> list[Ints]:
+        """The same for every row of a table."""
+        return [numbers[table.key] for numbers in self._streams(ledger, table.keys)]
 
     def _count(self, table: Table) -> None:
         """All settled units, whether or not they meet the other arm, and pairs."""
         for ledger in (self.paging, self.guarding):
-            for streams in self._streams(ledger, table.metric, table.evaluator, table.cohort):
+            for streams in self._of_rows(ledger, table):
                 rows = np.flatnonzero(streams >= 0)
                 for name, column in _COUNTED.items():
                     ledger.add(name, streams[rows], table.day[rows], table.column(column)[rows])
-        routed = np.flatnonzero(np.array([metric == "error" for metric in table.metric], dtype=bool))
-        for row in routed.tolist():
-            a, n = self.routed.get(int(table.epoch[row]), (0, 0))
-            here_s, here_t = int(table.column("n_candidate")[row]), int(table.column("n_baseline")[row])
-            self.routed[int(table.epoch[row])] = (a + here_s, n + here_s + here_t)
+        routed = table.of_metrics("error")
+        for epoch in np.unique(table.epoch[routed]).tolist():
+            rows = np.flatnonzero(routed & (table.epoch == epoch))
+            here_s, here_t = (int(table.column(f"n_{arm}")[rows].sum()) for arm in ARMS)
+            a, n = self.routed.get(epoch, (0, 0))
+            self.routed[epoch] = (a + here_s, n + here_s + here_t)
 
     def _close_blocks(self, table: Table) -> ClosedBlocks:
         """Add the rows to the open blocks; keep what stays open, return what closed, sorted by (minute, stratum)."""
         oldest = self.rules.closing.max_minutes
         aged = [key for key, block in self.open.items() if block[0] + oldest <= self.frontier_of(key[:2])]
         rows = table.unit_rows
-        keys = sorted({table.stratum[row] for row in rows}.union(aged))
+        met = np.unique(table.stratum[rows])
+        keys = sorted({table.strata[n] for n in met.tolist()}.union(aged))
         number = {key: position for position, key in enumerate(keys)}
         carried = [(number[key], *self.open.pop(key)) for key in keys if key in self.open]
-        fresh_stratum = np.array([number[table.stratum[row]] for row in rows], dtype=np.int64)
+        renumbered = np.array([number.get(key, -1) for key in table.strata], dtype=np.int64)
+        fresh_stratum = renumbered[table.stratum[rows]] if len(rows) else np.zeros(0, dtype=np.int64)
         fresh = np.stack([table.minute[rows].astype(np.float64), *(table.column(name)[rows] for name in BLOCK_COLUMNS)], axis=1)
         old = np.array(carried, dtype=np.float64).reshape(len(carried), 2 + len(BLOCK_COLUMNS))
         stratum = np.concatenate([old[:, 0].astype(np.int64), fresh_stratum])
@@ -190,9 +196,10 @@ class ComparisonState:
     def _of_blocks(self, ledger: Ledger, closed: ClosedBlocks) -> list[Events]:
         if len(closed.strata) == 0 or not ledger.streams:
             return []
-        own, over_all = self._streams(
-            ledger, [k[0] for k in closed.strata], [k[1] for k in closed.strata], [k[4] for k in closed.strata]
-        )
+        distinct = sorted({(key[0], key[1], key[4]) for key in closed.strata})
+        position = {key: n for n, key in enumerate(distinct)}
+        which = np.array([position[key[0], key[1], key[4]] for key in closed.strata], dtype=np.int64)
+        own, over_all = (numbers[which] for numbers in self._streams(ledger, distinct))
         day = self.rules.day_of(closed.minute) - self.first_day
         n_s, x_s, n_t, x_t = (closed.sums[:, i].astype(np.int64) for i in range(4))
         matched = (n_s > 0) & (n_t > 0)
@@ -230,7 +237,7 @@ class ComparisonState:
         worse, better = table.column("n01"), table.column("n10")
         log_l = blocks.pair_evidence(worse[rows].astype(np.int64), better[rows].astype(np.int64), ledger.theta)
         events = []
-        for streams in self._streams(ledger, table.metric, table.evaluator, table.cohort):
+        for streams in self._of_rows(ledger, table):
             kept = streams[rows] >= 0
             chosen = rows[kept]
             events.append(
@@ -251,16 +258,15 @@ class ComparisonState:
         rates = self.rules.frozen_rates
         if not rates or ledger is not self.paging:
             return []
-        keys = [StreamKey(m, e, c) for m, e, c in zip(table.metric, table.evaluator, table.cohort, strict=True)]
-        rows = np.array([row for row in table.unit_rows if keys[row] in rates], dtype=np.int64)
+        by_key = np.array([rates.get(StreamKey(*key), (np.nan, np.nan)) for key in table.keys]).reshape(-1, 2)
+        rows = table.unit_rows[~np.isnan(by_key[table.key[table.unit_rows], 0])]
         if len(rows) == 0:
             return []
-        high = np.array([rates[keys[row]][0] for row in rows])
-        mean = np.array([rates[keys[row]][1] for row in rows])
+        high, mean = by_key[table.key[rows]].T
         n, x = table.column("n_candidate")[rows], table.column("fail_candidate")[rows]
         log_l = drift.frozen_evidence(n, x, high, ledger.theta)
         events = []
-        for streams in self._streams(ledger, table.metric, table.evaluator, table.cohort):
+        for streams in self._of_rows(ledger, table):
             chosen = streams[rows]
             ledger.add("N", chosen, table.day[rows], x - n * mean)
             ledger.add("W", chosen, table.day[rows], n)
@@ -280,17 +286,17 @@ class ComparisonState:
         ledger.record(ordered, self.rules.log_mass(), phi, pages)
 
     def _spend(self, table: Table) -> None:
-        rows = [row for row, metric in enumerate(table.metric) if metric == "cost"]
-        for row in rows:
-            cohort = table.cohort[row]
-            if cohort not in self.dollars:
-                self.dollars[cohort] = np.zeros(self.dollars_shape())
-            for position, arm in enumerate(ARMS):
-                self.dollars[cohort][position, table.day[row]] += [table.column(f"{name}_{arm}")[row] for name in DOLLARS]
+        rows = np.flatnonzero(table.of_metrics("cost"))
+        values = [np.stack([table.column(f"{name}_{arm}")[rows] for name in DOLLARS], axis=1) for arm in ARMS]
+        for number in np.unique(table.key[rows]).tolist():
+            sums = self.dollars.setdefault(table.keys[number][2], np.zeros(self.dollars_shape()))
+            mine = table.key[rows] == number
+            for position, arm in enumerate(values):
+                np.add.at(sums[position], table.day[rows[mine]], arm[mine])
 
     def _remember(self, table: Table) -> None:
         """Traffic of the last 24 hours per stratum; hours in between that saw nothing are emptied."""
-        rows = [row for row in table.unit_rows if table.metric[row] in ("eval_fail", "error")]
+        rows = table.unit_rows[table.of_metrics("eval_fail", "error")[table.unit_rows]]
         newest = max((frontier - 1) // 60 for frontier in self.frontiers.values()) if self.frontiers else -1
         if newest > self.recent_hour:
             passed = np.arange(max(self.recent_hour + 1, newest - _RING_HOURS + 1), newest + 1) % _RING_HOURS
@@ -298,9 +304,9 @@ class ComparisonState:
                 counts[passed] = 0
             self.recent = {key: counts for key, counts in self.recent.items() if counts.any()}
             self.recent_hour = newest
-        n_s, n_t = table.column("n_candidate"), table.column("n_baseline")
-        for row in rows:
-            hour = int(table.minute[row]) // 60
-            if hour > newest - _RING_HOURS:
-                counts = self.recent.setdefault(table.stratum[row], np.zeros((_RING_HOURS, 2)))
-                counts[hour % _RING_HOURS] += (n_s[row], n_t[row])
+        rows = rows[table.minute[rows] // 60 > newest - _RING_HOURS]
+        units = np.stack([table.column(f"n_{arm}")[rows] for arm in ARMS], axis=1)
+        for number in np.unique(table.stratum[rows]).tolist():
+            counts = self.recent.setdefault(table.strata[number], np.zeros((_RING_HOURS, 2)))
+            mine = table.stratum[rows] == number
+            np.add.at(counts, table.minute[rows[mine]] // 60 % _RING_HOURS, units[mine])

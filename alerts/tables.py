@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -21,25 +22,49 @@ BLOCK_COLUMNS = (
 )
 
 
+_METRIC = ["metric", "evaluator", "cohort"]
+_STRATUM = ["metric", "evaluator", "evaluator_version", "sampling_rule", "cohort", "prompt_version", "epoch"]
+
+
 class Table:
-    """`SETTLED` rows in a fixed order, with the stratum, minute and day of each."""
+    """
+    `SETTLED` rows in a fixed order, by minute and stratum.
+
+    `strata` are the strata met, sorted, and `stratum` the number of each row's; `keys` and `key` the same for
+    (metric, evaluator, cohort).
+    """
 
     def __init__(self, rows: pl.DataFrame, rules: Rules, first_day: int) -> None:
-        keys = ["metric", "evaluator", "evaluator_version", "sampling_rule", "cohort", "prompt_version"]
-        self._rows = rows.sort("minute", *keys)
-        self.metric, self.evaluator, _, _, self.cohort, _ = (self._rows[name].to_list() for name in keys)
-        self.minute: Ints = self._rows["minute"].dt.epoch("s").to_numpy() // 60
-        self.epoch: Ints = np.searchsorted(np.array(rules.epochs, dtype=np.int64), self.minute, side="right")
+        minute: Ints = rows["minute"].dt.epoch("s").to_numpy() // 60
+        epoch = np.searchsorted(np.array(rules.epochs, dtype=np.int64), minute, side="right")
+        keyed = rows.with_columns(epoch=pl.Series(epoch, dtype=pl.Int64)).sort("minute", *_STRATUM)
+        self.strata, self.stratum = _numbered(keyed, _STRATUM)
+        self.keys, self.key = _numbered(keyed, _METRIC)
+        self._rows = keyed
+        self._columns: dict[str, Floats] = {}
+        self.minute: Ints = keyed["minute"].dt.epoch("s").to_numpy() // 60
+        self.epoch: Ints = keyed["epoch"].to_numpy()
         self.day: Ints = rules.day_of(self.minute) - first_day
-        parts = (self._rows[name].to_list() for name in keys)
-        self.stratum: list[Stratum] = list(zip(*parts, self.epoch.tolist(), strict=True))
         has_units = (self.column("n_candidate") + self.column("n_baseline")) > 0
-        self.unit_rows: list[int] = [row for row in np.flatnonzero(has_units).tolist() if self.metric[row] != "cost"]
-        self.n_rows = len(self.metric)
+        self.unit_rows: Ints = np.flatnonzero(has_units & ~self.of_metrics("cost"))
 
     def column(self, name: str) -> Floats:
-        values: Floats = self._rows[name].to_numpy().astype(np.float64)
-        return values
+        """A column as floats, converted once."""
+        if name not in self._columns:
+            self._columns[name] = self._rows[name].to_numpy().astype(np.float64)
+        return self._columns[name]
+
+    def of_metrics(self, *metrics: str) -> NDArray[np.bool_]:
+        """Which rows are of one of the metrics."""
+        wanted = np.array([key[0] in metrics for key in self.keys], dtype=bool)
+        return wanted[self.key] if len(wanted) else np.zeros(len(self.key), dtype=bool)
+
+
+def _numbered(rows: pl.DataFrame, columns: list[str]) -> tuple[list[Any], Ints]:
+    """The distinct keys, sorted, and which one each row has."""
+    distinct = rows.select(columns).unique().sort(columns)
+    numbers = rows.select(columns).join(distinct.with_row_index("number"), on=columns, how="left", maintain_order="left")
+    return distinct.rows(), numbers["number"].to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ def demo(traces_per_day: float = 2_400.0) -> Scenario:
         Feedback("thumbs_down", 0.01, 0.12, delay_minutes=30),
         Feedback("escalation", 0.004, 0.10, delay_minutes=120),
     )
-    student = replace(STUDENT, retry_rate=0.02, timeout_rate=0.006)
+    student = replace(STUDENT, retry_rate=0.012, timeout_rate=0.003)
     return Scenario(
         "demo",
         cohorts,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from analytics.rollup import OUTCOMES, UNITS, roll_up
+from analytics.rollup import roll_up
+from storage.units import OUTCOMES, UNITS
 
 NS_PER_MINUTE = 60 * 10**9
 # Minutes after a trace's start at which a metric is read, without history; see `analytics.config.MaturityRules`.

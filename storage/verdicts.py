@@ -9,6 +9,19 @@ import polars as pl
 from storage.client import Store
 from storage.sql import load
 
+VERDICTS = pl.Schema(
+    {
+        "rollout": pl.String(),
+        "comparison_id": pl.String(),
+        "as_of": pl.Datetime("ns", "UTC"),
+        "kind": pl.String(),
+        "gate": pl.String(),
+        "reasons": pl.List(pl.String),
+        "verdict": pl.String(),
+    }
+)
+"""`verdict` is the whole of it as JSON."""
+
 
 def read_latest_verdict(store: Store, rollout: str) -> str | None:
     """The newest verdict of a rollout as JSON (`alerts.verdict.Verdict`); None before the first."""
@@ -22,5 +35,5 @@ def read_verdict_history(store: Store, rollout: str, before: datetime, limit: in
 
 
 def write_verdicts(store: Store, rows: pl.DataFrame) -> None:
-    """Append verdicts: `rollout`, `comparison_id`, `as_of`, `kind`, `gate`, `reasons`, `verdict` (JSON)."""
+    """Append verdicts (`VERDICTS`)."""
     store.insert("verdicts", rows)

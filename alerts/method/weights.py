@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from alerts.verdict import GLOBAL, MetricGroup
 
 
@@ -74,6 +77,7 @@ def _within(cohorts: Sequence[str], high_value: frozenset[str], shares: Shares) 
     return parts
 
 
-def reserve_weight(order: int, reserve: float) -> float:
+def reserve_weights(order: NDArray[np.int64], reserve: float) -> NDArray[np.float64]:
     """Weight of the `order`-th stream (from 0) that was not dealt one; all of them together get at most the reserve."""
-    return reserve / ((order + 1) * (order + 2))
+    result: NDArray[np.float64] = reserve / ((np.maximum(order, 0) + 1.0) * (np.maximum(order, 0) + 2.0))
+    return result
