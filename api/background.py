@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -13,22 +13,20 @@ from typing import Any, Protocol
 
 import structlog
 
-from analytics.jobs import Kind
 from api.documents import to_json
 from api.problems import ProblemError, not_found
 from api.services import Document
 
 log = structlog.get_logger(__name__)
 
-RENORMALIZE = "renormalize"
-KINDS = (*(kind.value for kind in Kind), RENORMALIZE)
-NEEDS_SINCE = (Kind.BACKFILL, Kind.REPRICE, RENORMALIZE)
+KINDS = ("assemble", "rollup", "merge", "retention", "backfill", "reprice", "renormalize")
+NEEDS_SINCE = ("backfill", "reprice", "renormalize")
 _MAX_WAITING = 20
 _MAX_REMEMBERED = 200
 
 
 class JobRunner(Protocol):
-    """`analytics.jobs.Jobs`, as far as it matters here."""
+    """Runs a job of any of `KINDS` to its end."""
 
     def run(
         self,
@@ -37,9 +35,6 @@ class JobRunner(Protocol):
         until: datetime | None = None,
         progress: Callable[[float], None] | None = None,
     ) -> Any: ...
-
-
-RunOther = Callable[[datetime | None, datetime | None, Callable[[float], None]], Any]
 
 
 @dataclass(frozen=True)
@@ -56,24 +51,15 @@ class _Asked:
 
 
 class BackgroundJobs:
-    """
-    One run at a time, in the order asked for; a bounded number wait, and the last ones are remembered.
+    """One run at a time, in the order asked for; a bounded number wait, and the last ones are remembered."""
 
-    Args:
-        runner: runs the kinds of analytics.
-        others: runs kinds of other rooms (`renormalize` is the collector's), taking since, until and progress.
-    """
+    kinds: Sequence[str] = KINDS
 
-    def __init__(self, runner: JobRunner, others: Mapping[str, RunOther] | None = None) -> None:
+    def __init__(self, runner: JobRunner) -> None:
         self._runner = runner
-        self._others = dict(others or {})
         self._lock = threading.Lock()
         self._asked: OrderedDict[str, _Asked] = OrderedDict()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="asked-job")
-
-    @property
-    def kinds(self) -> Sequence[str]:
-        return [kind for kind in KINDS if kind != RENORMALIZE or kind in self._others]
 
     def start(self, kind: str, since: datetime | None, until: datetime | None) -> str:
         """Queue a run and return its id. Raises a 404 or 429 problem."""
@@ -110,7 +96,7 @@ class BackgroundJobs:
     def _run(self, asked: _Asked) -> None:
         self._note(asked.run_id, state="running")
         try:
-            run = self._work(asked, lambda share: self._note(asked.run_id, progress=share))
+            run = self._runner.run(asked.kind, asked.since, asked.until, lambda share: self._note(asked.run_id, progress=share))
         except Exception as error:  # the loop's edge: a failed job is reported, and the next one runs
             log.error("job_failed", kind=asked.kind, exc_info=error)
             self._note(asked.run_id, state="failed", error=str(error))
@@ -125,12 +111,6 @@ class BackgroundJobs:
             error=error_text,
             rows_written=int(getattr(run, "rows_written", 0)),
         )
-
-    def _work(self, asked: _Asked, progress: Callable[[float], None]) -> Any:
-        other = self._others.get(asked.kind)
-        if other is not None:
-            return other(asked.since, asked.until, progress)
-        return self._runner.run(asked.kind, asked.since, asked.until, progress)
 
     def _note(self, run_id: str, **changes: Any) -> None:
         with self._lock:

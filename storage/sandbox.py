@@ -146,7 +146,8 @@ class Sandbox:
                     described = engine.whole(f"DESCRIBE TABLE ({text}\n)", parameters).to_pylist()
                     schema, batches = engine.stream(text, parameters)
                 columns = tuple(Column(row["name"], row["type"]) for row in described)
-                yield Answer(columns, schema, _guarded(batches))
+                wanted = _with_times(schema, columns)
+                yield Answer(columns, wanted, (_retyped(batch, wanted) for batch in _guarded(batches)))
         finally:
             self._slots.release()
 
@@ -225,6 +226,31 @@ def _open(store: Store, limits: QueryLimits) -> _EmbeddedEngine | _ServerEngine:
         # the engine knows its directory by its resolved name; another spelling would be another engine
         return _EmbeddedEngine(str(Path(arguments["path"]).resolve()), store.database, limits)
     return _ServerEngine(arguments, store.database, limits)
+
+
+def _with_times(schema: pa.Schema, columns: tuple[Column, ...]) -> pa.Schema:
+    """The engine sends `DateTime` as a bare number of seconds, and `UUID` as an extension type: make them times and text."""
+    for position, column in enumerate(columns):
+        kind = column.type.removeprefix("LowCardinality(").removeprefix("Nullable(")
+        if kind.startswith("DateTime") and not kind.startswith("DateTime64"):
+            schema = schema.set(position, pa.field(column.name, pa.timestamp("s", "UTC")))
+        elif kind.startswith("UUID"):
+            schema = schema.set(position, pa.field(column.name, pa.string()))
+    return schema
+
+
+def _retyped(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    if batch.schema == schema:
+        return batch
+    return pa.record_batch([_as(array, field.type) for array, field in zip(batch.columns, schema, strict=True)], schema=schema)
+
+
+def _as(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    if array.type == kind:
+        return array
+    if pa.types.is_timestamp(kind):
+        return array.cast(pa.int64()).cast(kind)
+    return pa.array([None if value is None else str(value) for value in array.to_pylist()], kind)
 
 
 def _bound(parameters: Mapping[str, Any]) -> dict[str, str]:

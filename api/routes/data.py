@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.dependencies import Reader, ServicesDep
+from api.dependencies import Admin, Reader, ServicesDep
 from api.documents import to_items
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table
 from api.problems import bad_value
@@ -133,7 +133,7 @@ def facets(request: Request, services: ServicesDep, _key: Reader, query: Annotat
     summary="Settings in force",
     responses={200: {"content": {"application/json": {"example": {"roles": ["api"], "version": "0.1.0", "settings": {}}}}}},
 )
-def settings(services: ServicesDep, _key: Reader) -> dict[str, Any]:
+def settings(services: ServicesDep, _key: Admin) -> dict[str, Any]:
     """What this process runs with; secrets are masked."""
     return {"roles": sorted(services.roles), "version": services.version, "settings": dict(services.settings)}
 

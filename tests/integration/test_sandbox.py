@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,17 @@ def test_an_abandoned_query_frees_its_place(store: Store) -> None:
             pass
     with sandbox.run("SELECT 1 AS one", {}, LIMITS) as answer:
         assert next(iter(answer.batches)).to_pylist() == [{"one": 1}]
+
+
+def test_times_and_ids_come_as_times_and_texts(store: Store) -> None:
+    query = (
+        "SELECT toDateTime('2026-03-01 12:00:00', 'UTC') AS t, toNullable(t) AS n, toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0') AS u, "
+        "toDateTime64('2026-03-01 12:00:00.5', 3, 'UTC') AS f, toDate('2026-03-01') AS d"
+    )
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    assert rows(store, query) == [
+        {"t": noon, "n": noon, "u": "61f0c404-5cb3-11e7-907b-a6006ad3dba0", "f": noon + timedelta(seconds=0.5), "d": noon.date()}
+    ]
 
 
 def test_resent_rows_count_once(store: Store) -> None:
