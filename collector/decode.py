@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from collector import any_value, sqltext
+from storage.sql import load
 
 _SPANS = """
 scope.name LowCardinality(String)
@@ -203,3 +204,8 @@ FROM (
         `records.body` AS body_value, `records.time` AS own_time, `records.observed_time` AS observed_time,
         `records.attributes.key` AS ks, `records.attributes.value` AS vs
 )"""
+
+
+def stored_spans() -> str:
+    """Spans of `span_records` that start in [{since}, {until}), with the columns of `spans`."""
+    return load("stored_spans", "collector")

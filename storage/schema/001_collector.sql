@@ -82,7 +82,7 @@ CREATE TABLE IF NOT EXISTS span_records
 ENGINE = ReplacingMergeTree(row_version)
 PARTITION BY toDate(received_at)
 ORDER BY (toStartOfHour(start_time), trace_id, span_id)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, default_compression_codec = 'ZSTD(1)';
 
 -- Which hours of span_records a trace lies in: look-ups by trace id read these few granules instead of all history.
 CREATE TABLE IF NOT EXISTS trace_times
@@ -95,7 +95,7 @@ CREATE TABLE IF NOT EXISTS trace_times
 ENGINE = AggregatingMergeTree
 PARTITION BY received_date
 ORDER BY trace_id
-SETTINGS index_granularity = 256, ttl_only_drop_parts = 1;
+SETTINGS index_granularity = 256, ttl_only_drop_parts = 1, default_compression_codec = 'ZSTD(1)';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS trace_times_mv TO trace_times AS
 SELECT trace_id, min(start_time) AS first_start, max(start_time) AS last_start, toDate(max(received_at)) AS received_date
@@ -134,7 +134,7 @@ CREATE TABLE IF NOT EXISTS response_spans
 ENGINE = ReplacingMergeTree
 PARTITION BY received_date
 ORDER BY (response_id, trace_id, span_id)
-SETTINGS index_granularity = 256, ttl_only_drop_parts = 1;
+SETTINGS index_granularity = 256, ttl_only_drop_parts = 1, default_compression_codec = 'ZSTD(1)';
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS response_spans_mv TO response_spans AS
 SELECT response_id, trace_id, span_id, start_time, toDate(received_at) AS received_date
@@ -178,7 +178,7 @@ CREATE TABLE IF NOT EXISTS evaluation_records
 ENGINE = ReplacingMergeTree(row_version)
 PARTITION BY toDate(received_at)
 ORDER BY (target_trace_id, target_session_id, target_response_id, evaluation_id)
-SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000;
+SETTINGS index_granularity = 512, ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, default_compression_codec = 'ZSTD(1)';
 
 CREATE TABLE IF NOT EXISTS touched_evaluations
 (
