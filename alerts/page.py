@@ -185,7 +185,7 @@ def trade_sentence(
         return ""
     saving, failures = saving_usd_per_week, extra_failures_per_week
     told = f"saves {_usd(saving)} a week" if saving > 0 else f"costs {_usd(-saving)} a week more"
-    told += f" and about {failures:,.0f} more failed traces a week"
+    told += f" and fails about {failures:,.0f} more traces a week"
     if failure_cost_usd is not None:
         return f"{told}: {_usd(failures * failure_cost_usd)} of harm at {_usd(failure_cost_usd)} each"
     if saving <= 0:

@@ -45,7 +45,7 @@ def make_content(**changes: object) -> Content:
         not_known="Groundedness in this cohort still collecting (31 of 50)",
         action="Route regulated_answer back to the teacher",
         exemplars=(TraceLink("ab12", "https://spanwise.example/traces/ab12"),),
-        trade="saves $1,840 a week and about 166 more failed traces a week",
+        trade="saves $1,840 a week and fails about 166 more traces a week",
     )
     return replace(content, **changes)  # type: ignore[arg-type]
 
