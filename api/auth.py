@@ -20,6 +20,7 @@ from api.problems import ProblemError
 from storage.api_keys import ANONYMOUS, ApiKey, AuthenticationError, TooManyFailuresError, read_keys, secret_hash
 from storage.client import Store
 from storage.clock import Clock
+from storage.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -42,7 +43,8 @@ class KeyAuthenticator:
     Turns a secret into a key, for every door of the process: HTTP, pages and OTLP.
 
     Keys are read from the store at most every `cache_seconds`, so a revoked key is refused that much later. While no key
-    has ever been made, callers from loopback need none; once one was made, even if revoked since, everyone needs one.
+    has ever been made, callers from loopback need none; once one was made, even if revoked since, everyone needs one. While
+    the store cannot answer, the keys last read stay good, so that ingestion goes on.
     Thread-safe.
     """
 
@@ -54,6 +56,7 @@ class KeyAuthenticator:
         self._lock = threading.Lock()
         self._keys: dict[str, ApiKey] = {}
         self._read_at: datetime | None = None
+        self._generation = 0
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
     @property
@@ -86,14 +89,28 @@ class KeyAuthenticator:
         """Read the keys again at the next call."""
         with self._lock:
             self._read_at = None
+            self._generation += 1
 
     def _current(self) -> dict[str, ApiKey]:
         now = self._clock.now()
         with self._lock:
-            if self._read_at is None or not timedelta(0) <= now - self._read_at < self._cache:
-                self._keys = read_keys(self._store)
+            is_known, generation = self._read_at is not None, self._generation
+            if self._read_at is not None and timedelta(0) <= now - self._read_at < self._cache:
+                return self._keys
+            if is_known:
+                # callers meanwhile go on with what is known: a store that hangs must not close the doors
                 self._read_at = now
+        try:
+            keys = read_keys(self._store)
+        except StoreUnavailableError as error:
+            if not is_known:
+                raise
+            log.warning("keys_not_read", error=str(error))
             return self._keys
+        with self._lock:
+            if generation == self._generation:
+                self._keys, self._read_at = keys, now
+        return keys
 
     def _refuse_if_noisy(self, host: str) -> None:
         now = self._clock.now()
