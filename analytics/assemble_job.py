@@ -24,6 +24,9 @@ from storage.whole_traces import read_whole_traces
 
 log = structlog.get_logger(__name__)
 
+_MOST_SET_ASIDE = 20
+"""Traces that one run sets aside; more of them fail it."""
+
 
 class AssembleJob:
     """
@@ -43,9 +46,11 @@ class AssembleJob:
         self._seen_traces = Seen(overlap)
         self._seen_evaluations = Seen(overlap)
         self._watermark = EPOCH
+        self._n_set_aside = 0
 
     def run(self, recorder: Recorder, book: PriceBook) -> str:
         upto = read_store_time(self._store)
+        self._n_set_aside = 0
         self._watermark = max(self._watermark, read_watermark(self._store, self.kind) or EPOCH)
         first = start = self._seen_traces.start(self._watermark)
         n_traces = n_evaluations = 0
@@ -67,7 +72,7 @@ class AssembleJob:
 
     def rebuild(self, recorder: Recorder, book: PriceBook, since: datetime, until: datetime) -> int:
         """Facts and outcomes again of every trace with a span that started in [since, until); returns how many traces."""
-        n_traces = 0
+        n_traces = self._n_set_aside = 0
         hour = since
         while hour < until:
             end = min(until, hour.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
@@ -96,8 +101,7 @@ class AssembleJob:
         moments = spans.select("trace_id", "span_id", "start_time")
         write_span_facts(self._store, priced, moments, now)
         write_trace_facts(self._store, facts, moments, now)
-        whole = spans.group_by("trace_id").agg(first_start=pl.col("start_time").min(), last_start=pl.col("start_time").max())
-        n_outcomes = self._outcomes.of_traces(whole, now)
+        n_outcomes = self._outcomes.of_assembled(spans, facts, now)
         recorder.add(spans.height, priced.height + facts.height + n_outcomes)
 
     def _judge_window(self, start: datetime, end: datetime, recorder: Recorder) -> int:
@@ -125,6 +129,9 @@ class AssembleJob:
         except RetryableError:
             raise
         except Exception as error:  # whatever a hostile trace provokes; what the store cannot do now was raised above
+            # That many traces are not poisonous: the fault is ours, and the data must wait for the repair.
+            if self._n_set_aside >= _MOST_SET_ASIDE:
+                raise
             if times.height > 1:
                 half = times.height // 2
                 self._digest(times[:half], work)
@@ -134,6 +141,7 @@ class AssembleJob:
             reason = f"{type(error).__name__}: {error}"[:2_000]
             log.warning("trace_set_aside", trace_id=trace_id, reason=reason)
             write_poisonous_trace(self._store, trace_id, reason)
+            self._n_set_aside += 1
             return
         cured = set(read_poisonous_traces(self._store)) & set(times["trace_id"])
         write_cured_traces(self._store, sorted(cured))

@@ -60,9 +60,16 @@ class OutcomeStep:
             traces |= set(read_response_index(self._store, responses)["trace_id"])
         return read_trace_times(self._store, sorted(traces), _ALWAYS)
 
+    def of_assembled(self, spans: pl.DataFrame, facts: pl.DataFrame, computed_at: datetime) -> int:
+        """Outcomes of traces just assembled: their spans (`ASSEMBLY_SPANS`) and facts (`TRACE_FACTS`); returns rows written."""
+        times = spans.group_by("trace_id").agg(first_start=pl.col("start_time").min(), last_start=pl.col("start_time").max())
+        return self._settle(self._load(times, facts, _named(spans, "response_id")), computed_at)
+
     def of_traces(self, times: pl.DataFrame, computed_at: datetime) -> int:
         """Outcomes of some traces (`TRACE_TIMES`) whose facts are written; returns rows written."""
-        judged = self._load(times)
+        return self._settle(self._load_written(times), computed_at)
+
+    def _settle(self, judged: _Judged | None, computed_at: datetime) -> int:
         if judged is None:
             return 0
         for _ in range(_ROUNDS):
@@ -70,15 +77,16 @@ class OutcomeStep:
             if not others:
                 break
             more = read_trace_times(self._store, others, _ALWAYS)
-            widened = self._load(pl.concat([judged.times, more.select(judged.times.columns)]))
+            widened = self._load_written(pl.concat([judged.times, more.select(judged.times.columns)]))
             assert widened is not None
             judged = widened
         return self._write(judged, computed_at)
 
-    def _load(self, times: pl.DataFrame) -> _Judged | None:
-        facts = read_trace_facts(self._store, times)
+    def _load_written(self, times: pl.DataFrame) -> _Judged | None:
+        return self._load(times, read_trace_facts(self._store, times), read_response_ids(self._store, times))
+
+    def _load(self, times: pl.DataFrame, facts: pl.DataFrame, responses: list[str]) -> _Judged | None:
         sessions = _named(facts, "session_id")
-        responses = read_response_ids(self._store, times)
         evaluations = read_evaluations_about(self._store, facts["trace_id"].unique().to_list(), sessions, responses)
         if evaluations.is_empty():
             return None

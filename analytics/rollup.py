@@ -58,7 +58,11 @@ def roll_up(units: pl.DataFrame, outcomes: pl.DataFrame, partners: pl.DataFrame,
 def roll_up_verdicts(
     units: pl.DataFrame, outcomes: pl.DataFrame, partners: pl.DataFrame, partner_outcomes: pl.DataFrame
 ) -> pl.DataFrame:
-    """As `roll_up`, but only what verdicts decide: for minutes whose traces did not change. `units` need only be the judged ones."""
+    """
+    As `roll_up`, but only what verdicts decide: for minutes whose traces did not change.
+
+    `units` need only be the judged ones and those in a mirror group.
+    """
     require(units, UNITS, "units")
     keyed = with_keys(units)
     pairs = pair_rows(keyed, outcomes, with_keys(partners), partner_outcomes).filter(metric="eval_fail")

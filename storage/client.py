@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import queue
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +31,9 @@ _RETRYABLE_CODES = frozenset({3, 159, 160, 164, 202, 203, 209, 210, 225, 236, 24
 
 # An insert may carry spans of any day, however wrong a sender's clock is: each month is a partition of its own.
 SETTINGS: dict[str, Any] = {"max_partitions_per_insert_block": 0}
+
+
+_PLAIN_WORDS = re.compile(r"[0-9A-Za-z_.:-]*")
 
 
 class DirectoryOwner:
@@ -214,5 +218,24 @@ class Store:
             raise StoreRefusedError(str(error)) from error
 
 
+class _Text:
+    """A bound value that is already written the way ClickHouse reads it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __str__(self) -> str:
+        return self._text
+
+
 def _bound(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
-    return dict(parameters or {})
+    return {name: _list_of_ids(value) or value for name, value in (parameters or {}).items()}
+
+
+def _list_of_ids(value: object) -> _Text | None:
+    """A long list of plain words, quoted at once: the driver escapes character by character, a second for 30,000 trace ids."""
+    if not isinstance(value, list) or len(value) < 64 or not all(type(item) is str for item in value):
+        return None
+    if not _PLAIN_WORDS.fullmatch("".join(value)):
+        return None
+    return _Text("['" + "','".join(value) + "']")

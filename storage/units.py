@@ -82,7 +82,7 @@ def read_units(
 
     Args:
         slices, index: only that part of them; the units of one rollup key are always in one part.
-        judged: only those with an outcome.
+        judged: only those with an outcome, and those that may be in a pair.
     """
     parameters = _of_minutes(minutes) | {"slices": slices, "slice": index}
     frame = store.frame(load("read_judged_units" if judged else "read_units"), parameters)

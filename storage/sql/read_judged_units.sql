@@ -2,4 +2,4 @@ SELECT trace_id, started_at, service_name, environment, model_route, model, coho
 FROM trace_facts FINAL
 WHERE toUnixTimestamp(toStartOfHour(started_at)) IN {hours:Array(Int64)} AND toUnixTimestamp(toStartOfMinute(started_at)) IN {minutes:Array(Int64)}
     AND cityHash64(service_name, environment, model_route, model, cohort, prompt_version) % {slices:UInt32} = {slice:UInt32}
-    AND trace_id IN (SELECT trace_id FROM trace_outcomes WHERE toUnixTimestamp(toStartOfHour(started_at)) IN {hours:Array(Int64)} AND toUnixTimestamp(toStartOfMinute(started_at)) IN {minutes:Array(Int64)})
+    AND (mirror_group != '' OR trace_id IN (SELECT trace_id FROM trace_outcomes WHERE toUnixTimestamp(toStartOfHour(started_at)) IN {hours:Array(Int64)} AND toUnixTimestamp(toStartOfMinute(started_at)) IN {minutes:Array(Int64)}))
