@@ -55,9 +55,8 @@ def trace_outcomes(
     require(maturities, MATURITIES, "maturities")
     latest = evaluations.sort("evaluated_at", "received_at").unique("evaluation_id", keep="last", maintain_order=True)
     verdicts = with_verdicts(latest, rules).join(targets, on="evaluation_id")
-    judged = _matured(
-        _on_traces(verdicts, traces, shadow_spans), maturities, "received_at" if clock == "wall" else "evaluated_at"
-    )
+    moment = "received_at" if clock == "wall" else "evaluated_at"
+    judged = _matured(_on_traces(verdicts, traces, shadow_spans), maturities, defaults, moment)
     in_time = pl.col("is_matured")
     return (
         judged.sort("evaluation_id")

@@ -184,7 +184,7 @@ def _stated(spans: pl.DataFrame, is_leaf_call: Mask, is_try: Mask) -> pl.DataFra
 def _overlaid(columns: pl.DataFrame, rows: Rows, labels: list[Label]) -> pl.DataFrame:
     """`columns` with the labels' values at `rows`."""
     values = {
-        "attempt_index": pl.Series([label.index for label in labels], dtype=pl.UInt16),
+        "attempt_index": pl.Series([label.attempt_index for label in labels], dtype=pl.UInt16),
         "attempt_kind": pl.Series([label.kind for label in labels], dtype=pl.String),
         "fallback_from": pl.Series([label.fallback_from for label in labels], dtype=pl.String),
         "attempt_evidence": pl.Series([label.evidence for label in labels], dtype=pl.String),

@@ -37,8 +37,9 @@ def with_flags(flags: pl.Series, masks: dict[Flag, Mask]) -> pl.Series:
         return flags
     names = np.concatenate([np.full(len(rows), name, dtype=object) for rows, name in marked])
     added = pl.DataFrame({"row": rows, "flag": pl.Series(names, dtype=pl.String)}).group_by("row").agg("flag").sort("row")
-    rows = added["row"].to_numpy()
-    merged = added.select(pl.concat_list(flags.gather(rows), "flag").list.unique().list.sort()).to_series()
-    position = np.arange(len(flags))
-    position[rows] = len(flags) + np.arange(len(rows))
-    return pl.concat([flags.rename("flags"), merged.rename("flags")]).gather(position).alias(flags.name)
+    everyone = pl.DataFrame({"flags": flags}).with_row_index("row").with_columns(pl.col("row").cast(pl.Int64))
+    merged = pl.concat_list("flags", "flag").list.unique().list.sort()
+    # joining lists to the few rows that change is several times faster than gathering all of them anew
+    changed = everyone[added["row"]].join(added, on="row").select("row", changed=merged)
+    joined = everyone.join(changed, on="row", how="left", maintain_order="left")
+    return joined.select(pl.coalesce("changed", "flags").alias(flags.name)).to_series()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from analytics.assembly.models import bare_model
 
@@ -31,9 +32,8 @@ class Evidence(StrEnum):
     RAW_REQUEST = "raw_request"
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
-    """One call, or one attempt span of a call. Times in nanoseconds; `side`: mirror role; `family`: equal for siblings; `kind`, `index`: as the span says."""
+class Try(NamedTuple):
+    """One call, or one attempt span of a call. Times in nanoseconds; `side`: mirror role; `family`: equal for siblings; `kind`, `attempt_index`: as the span says."""
 
     row: int
     start: int
@@ -46,7 +46,7 @@ class Try:
     family: int
     group: str
     kind: str
-    index: int | None
+    attempt_index: int | None
     fallback_from: str
     input_hash: int | None
 
@@ -58,24 +58,22 @@ class Try:
     @property
     def says_later(self) -> bool:
         return self.kind in (AttemptKind.RETRY, AttemptKind.FALLBACK, AttemptKind.HEDGE) or (
-            not self.kind and (self.index or 0) > 0
+            not self.kind and (self.attempt_index or 0) > 0
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """What a try turned out to be. `first_row`: the first try of its logical call."""
 
     row: int
     first_row: int
-    index: int | None
+    attempt_index: int | None
     kind: str
     fallback_from: str
     evidence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """The try whose outcome is the logical call's. `fell_back`: another route or model answered than was tried first."""
 
     row: int
@@ -148,7 +146,7 @@ def link(calls: Sequence[Try], attempts: dict[int, list[Try]], gap_ns: int) -> t
             former = families[previous.family, previous.side]
             former.failures = [failure for failure in former.failures if failure.row != previous.row]
         logical_call.tries.append(call)
-        logical_call.evidence.append(Evidence.EXPLICIT if call.kind or call.index is not None else evidence)
+        logical_call.evidence.append(Evidence.EXPLICIT if call.kind or call.attempt_index is not None else evidence)
         joined[call.row] = logical_call
         family.add(call)
         if call.group:
@@ -190,7 +188,7 @@ def _labelled(logical_call: _LogicalCall, attempts: dict[int, list[Try]]) -> tup
         label = _label(step, evidence, steps[max(0, position - 1)][0], first, position)
         labels.append(label)
         if position in told:
-            labels.append(replace(label, row=told[position]))
+            labels.append(label._replace(row=told[position]))
     return labels, _answer(logical_call.tries, {label.row: label for label in labels}, first)
 
 
@@ -206,7 +204,7 @@ def _label(step: Try, evidence: str, previous: Try, first: Try, position: int) -
         else:
             kind = AttemptKind.FALLBACK
     is_lost_first = position == 0 and kind != AttemptKind.FIRST
-    index = step.index if step.index is not None or is_lost_first else position
+    index = step.attempt_index if step.attempt_index is not None or is_lost_first else position
     fallback_from = step.fallback_from
     if kind == AttemptKind.FALLBACK and not fallback_from and position:
         fallback_from = first.route if first.route and first.route != step.route else first.model
