@@ -141,8 +141,8 @@ def test_what_was_served_is_what_is_stored(instrumentor: Callable[[], Any], stor
         running.collector.flush()
         served = [(s.answer.status, s.answer.input_tokens, s.answer.output_tokens, s.response_id) for s in server.served]
     rows = store.frame(
-        "SELECT kind, status, request_model, response_model, input_tokens, output_tokens, cache_read_tokens, response_id, http_status, "
-        "model_route FROM span_records FINAL ORDER BY start_time"
+        "SELECT kind, status, request_model, response_model, input_tokens, output_tokens, cache_read_tokens "
+        "FROM span_records FINAL ORDER BY start_time"
     )
     assert [(status, n_in, n_out) for status, n_in, n_out, _ in served] == [(200, 40, 12), (200, 40, 12), (400, 40, 12)]
     assert rows["kind"].to_list() == ["llm"] * 3
