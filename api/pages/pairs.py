@@ -75,7 +75,7 @@ class PairsView:
     failing_href: str
 
 
-@router.get("/rollouts/{name}/pairs")
+@router.get("/rollouts/{name:path}/pairs")
 def pairs_page(
     request: Request,
     name: str,

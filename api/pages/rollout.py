@@ -18,7 +18,7 @@ from api.dependencies import Reader, ServicesDep
 from api.pages.plane import Plane, build_plane
 from api.pages.rendering import link, render, segment
 from api.pages.rollouts import VERDICT
-from api.pages.scorecard_view import Chart, CostLine, MetricTable, charts, cost_lines, metric_tables
+from api.pages.scorecard_view import Chart, CostLine, MetricTable, anchor_of, charts, cost_lines, metric_tables
 from api.pages.words import GUARDS, MEANINGS, OUTCOMES, Badge, cohort_name, metric_name, verdict_badge
 from api.services import Document
 
@@ -125,6 +125,8 @@ class RolloutView:
     checks: tuple[GateLine, ...]
     plane: Plane | None
     plane_metric: str
+    # the scorecard's table of the same metric
+    plane_anchor: str
     plane_choices: tuple[PlaneChoice, ...]
     tables: tuple[MetricTable, ...]
     costs: tuple[CostLine, ...]
@@ -143,7 +145,7 @@ class RolloutView:
     traces_href: str
 
 
-@router.get("/rollouts/{name}")
+@router.get("/rollouts/{name:path}")
 def rollout_page(request: Request, name: str, services: ServicesDep, _key: Reader, plane: str = "") -> HTMLResponse:
     """One rollout; `plane` names the metric of the trade-off plane (`metric` or `metric:evaluator`)."""
     rollout = services.alerts.rollout(name)
@@ -181,6 +183,7 @@ def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Doc
         checks=tuple(_gate_line(check) for check in gate["checks"]),
         plane=_plane(metrics.get(chosen, []), card.cost, rollout) if chosen else None,
         plane_metric=_metric_of(metrics[chosen][0]) if chosen else "",
+        plane_anchor=anchor_of(metrics[chosen][0]) if chosen else "",
         plane_choices=tuple(
             PlaneChoice(_metric_of(rows[0]), link(f"/rollouts/{segment(name)}", {"plane": key}) + "#plane", key == chosen)
             for key, rows in metrics.items()

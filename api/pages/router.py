@@ -7,5 +7,6 @@ from fastapi import APIRouter
 from api.pages import alerts, health, pairs, prices, rollout, rollouts, settings, trace, traces
 
 router = APIRouter()
-for page in (rollouts, rollout, pairs, traces, trace, alerts, health, prices, settings):
+# pairs before rollout: a rollout's name may hold a slash
+for page in (rollouts, pairs, rollout, traces, trace, alerts, health, prices, settings):
     router.include_router(page.router)

@@ -99,6 +99,11 @@ def metric_tables(rollout: str, service: str, candidate_route: str, rows: Sequen
     return tuple(sorted(tables, key=lambda table: (not table.is_open, not table.is_quality, table.name)))
 
 
+def anchor_of(row: StreamFinding) -> str:
+    """The id of the table of a finding's metric."""
+    return segment("-".join(filter(None, (row.metric, row.evaluator, "pooled" if row.is_bundle else ""))))
+
+
 def _metric_table(rollout: str, service: str, route: str, rows: Sequence[StreamFinding]) -> MetricTable:
     first = rows[0]
     ordered = sorted(rows, key=lambda row: (row.cohort != GLOBAL, _URGENCY.index(row.state), not row.is_high_value, row.cohort))
@@ -110,7 +115,7 @@ def _metric_table(rollout: str, service: str, route: str, rows: Sequence[StreamF
     if overall is not None and overall.interval:
         parts.append(f"all cohorts {formats.points_range(overall.interval.low, overall.interval.high)}")
     return MetricTable(
-        anchor="-".join(filter(None, (first.metric, first.evaluator, "pooled" if first.is_bundle else ""))),
+        anchor=anchor_of(first),
         name=name,
         is_quality=first.group == MetricGroup.QUALITY,
         is_open=worst in (StreamState.PAGED, StreamState.SUSPECTED),

@@ -28,8 +28,10 @@ PAYLOADS = [
 def check_nothing_ran(page: Page) -> None:
     assert page.evaluate("window.hacked") is None
     assert page.locator("main script, main iframe, main img, main [onerror], main [onload], main [onfocus]").count() == 0
-    hrefs = page.locator("a[href]").evaluate_all("links => links.map(link => link.protocol)")
-    assert set(hrefs) <= {"http:"}
+    protocols = page.locator("[href]").evaluate_all(
+        "links => links.map(link => new URL(link.getAttribute('href'), location).protocol)"
+    )
+    assert set(protocols) <= {"http:"}
 
 
 @pytest.mark.parametrize("path", [f"/traces/{HOSTILE_TRACE}", "/traces", "/health", f"/traces?cohort={quote(HOSTILE)}"])
@@ -54,19 +56,19 @@ def test_names_cohorts_and_evidence_of_a_rollout_stay_text(page: Page, site: Sit
     check_nothing_ran(page)
 
 
-@pytest.mark.parametrize("payload", PAYLOADS)
-def test_what_a_link_says_stays_text(page: Page, payload: str) -> None:
-    text = quote(payload, safe="")
-    for path in (
-        f"/traces?user={text}&service={text}&evaluator={text}&to={text}",
-        f"/traces?user={text}&service={text}&evaluator={text}&model={text}",
-        f"/traces/{text}",
-        f"/rollouts/{text}",
-        f"/rollouts/{story.ROLLOUT}?plane={text}",
-        f"/rollouts/{story.ROLLOUT}/pairs?cohort={text}&metric={text}&evaluator={text}",
-        f"/alerts?rollout={text}",
-        f"/alerts/{text}?done={text}",
-        f"/login?next={text}",
-    ):
-        page.goto(path)
-        check_nothing_ran(page)
+def test_what_a_link_says_stays_text(page: Page) -> None:
+    for payload in PAYLOADS:
+        text = quote(payload, safe="")
+        for path in (
+            f"/traces?user={text}&service={text}&evaluator={text}&to={text}",
+            f"/traces?user={text}&service={text}&evaluator={text}&model={text}",
+            f"/traces/{text}",
+            f"/rollouts/{text}",
+            f"/rollouts/{story.ROLLOUT}?plane={text}",
+            f"/rollouts/{story.ROLLOUT}/pairs?cohort={text}&metric={text}&evaluator={text}",
+            f"/alerts?rollout={text}",
+            f"/alerts/{text}?done={text}",
+            f"/login?next={text}",
+        ):
+            page.goto(path, wait_until="domcontentloaded")
+            check_nothing_ran(page)
