@@ -32,7 +32,7 @@ from storage.errors import SpanwiseError
 ROLLOUT = "cheaper-support"
 COHORT = "regulated_answer"
 START_SECONDS = 60
-JUDGE_SECONDS = 240
+JUDGE_SECONDS = 300
 
 
 class DemoError(SpanwiseError):

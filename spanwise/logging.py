@@ -43,6 +43,7 @@ def configure(level: str, format: LogFormat) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # Their informational lines repeat ours for every job and request.
-    for noisy in ("apscheduler", "uvicorn", "uvicorn.access", "httpx", "grpc"):
+    # Their informational lines repeat ours for every job and request; a run skipped because one is under way is no news.
+    for noisy in ("uvicorn", "uvicorn.access", "httpx", "grpc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import datetime
 
 from analytics.jobs import Jobs
-from collector.renormalise import renormalise
 from storage.client import Store
 from storage.job_runs import JobRun
 
@@ -30,6 +29,8 @@ class Runner:
         """Run a job now; see `analytics.jobs.Jobs.run`. Facts of traces that `renormalize` re-reads follow by themselves."""
         if kind != RENORMALIZE:
             return self._jobs.run(kind, since, until, progress)
+        from collector.renormalise import renormalise
+
         if since is None:
             raise ValueError(f"{RENORMALIZE} needs a time from which on")
         return renormalise(self._store, since, until, progress)

@@ -44,7 +44,7 @@ class Sender:
                 if isinstance(message.body, bytes):
                     self._calls[message.door](message.body, timeout=30)
                 else:
-                    self._api.post("/api/v1/scores", json=message.body).raise_for_status()
+                    self._api.post("/api/v1/scores", json={"scores": message.body}).raise_for_status()
                 return
             except grpc.RpcError as error:
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:

@@ -63,7 +63,7 @@ def apply(store: Store, config: RetentionConfig) -> list[str]:
         else:
             store.alter(rule.table, "REMOVE TTL")
         changed.append(rule.table)
-        log.info("retention_set", table=rule.table, days=days)
+        log.debug("retention_set", table=rule.table, days=days)
     return changed
 
 

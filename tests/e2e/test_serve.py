@@ -70,7 +70,7 @@ def test_a_span_becomes_a_fact_a_metric_and_a_page(tmp_path: Path) -> None:
 
         httpx.post(
             f"{server.api}/api/v1/scores",
-            json=[{"trace_id": ids[0], "name": "user_feedback", "label": "down", "annotator_kind": "user"}],
+            json={"scores": [{"trace_id": ids[0], "name": "user_feedback", "label": "down", "annotator_kind": "user"}]},
         ).raise_for_status()
         wait_for(lambda: server.sql("SELECT count() FROM evaluations")[0][0] == 21, 60, "all evaluations")
 
