@@ -226,9 +226,15 @@ def _ends_in(value: str, names: Iterable[str]) -> str:
     return f"({value} IN {sqltext.tuple_of(names)} OR arrayElement(splitByChar('.', {value}), -1) IN {sqltext.tuple_of(names)})"
 
 
+def _named_bits(tests: dict[str, str]) -> str:
+    """The names whose test holds, as an array; made from a bit mask, for most rows have none or few."""
+    mask = " + ".join(f"toUInt32({test}) * {1 << n}" for n, test in enumerate(tests.values()))
+    return f"arrayMap(b -> {sqltext.texts(tests)}[b + 1], bitPositionsToArray({mask}))"
+
+
 def dialect_list() -> str:
     """Every dialect whose scope, name or keys are here."""
-    tests = []
+    tests = {}
     for name, dialect in DIALECTS.items():
         ways = []
         if dialect.scopes:
@@ -240,8 +246,8 @@ def dialect_list() -> str:
         if single:
             ways.append(f"bitAnd(markers, {single}) != 0")
         ways += [f"bitAnd(markers, {mask}) = {mask}" for mask in masks if mask.bit_count() > 1]
-        tests.append(f"if({' OR '.join(ways)}, {sqltext.text(name)}, '')")
-    return f"arrayFilter(d -> d != '', [{', '.join(tests)}])"
+        tests[name] = f"({' OR '.join(ways)})"
+    return _named_bits(tests)
 
 
 def read() -> dict[str, str]:
@@ -321,7 +327,7 @@ def _first_token_at() -> str:
 
 def _status() -> str:
     codes_of = "toString(ifNull(http_code, 0))"
-    message = "lower(status_message)"
+    message = "lower(concat(status_message, ' ', p_level_message))"
     words = " OR ".join(f"position({message}, {sqltext.text(word)}) > 0" for word in TIMEOUT_WORDS)
     is_timeout = (
         f"arrayExists(e -> {_ends_in('e', TIMEOUTS)}, [p_error_type, exception_type, p_error_code, {codes_of}]) OR {words}"
@@ -374,7 +380,6 @@ def finished() -> dict[str, str]:
     tag = "arrayFirst(t -> startsWith(t, '{}:'), listed_tags)"
     route_tag, cohort_tag = tag.format("route"), tag.format("cohort")
     stream = f"coalesce({_bool('p_is_streaming')}, if(endsWith(p_operation, '.doStream'), true, NULL), parameter_stream)"
-    flags = ", ".join(f"if({test}, {sqltext.text(name)}, '')" for name, test in _QUALITY_FLAGS.items())
     role = "lower(p_mirror_role)"
     is_suspect = (
         "hasAny(dialects, ['fi0', 'fi1']) AND p_provider = 'anthropic' AND p_cache_read_tokens = '' AND p_cache_write_tokens = ''"
@@ -420,7 +425,7 @@ def finished() -> dict[str, str]:
         "mirror_role": f"multiIf({role} IN ('primary', 'shadow', 'none'), {role}, {_bool('p_silent_experiment')}, 'shadow', '')",
         "evaluation_sampled": _bool("p_evaluation_sampled"),
         "duration_ns": "duration",
-        "quality_flags": f"arrayFilter(f -> f != '', [{flags}])",
+        "quality_flags": _named_bits(_QUALITY_FLAGS),
     }
 
 
