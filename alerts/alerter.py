@@ -33,6 +33,7 @@ from storage.clock import Clock, WallClock
 from storage.deliveries import read_delivery_counts
 from storage.errors import SpanwiseError
 from storage.leases import Lease
+from storage.metrics import Grain
 from storage.rollouts import read_route_traffic
 from storage.verdicts import read_latest_verdict
 
@@ -144,15 +145,21 @@ class Alerter:
         self.registry.discover()
         rollouts = {rollout.name: rollout for rollout in self.registry.all()}
         verdicts = self.evaluator.tick([rollout.config for rollout in rollouts.values() if rollout.is_active], now)
-        traffic = read_route_traffic(self._store, now - _TRAFFIC_WINDOW, now + _HOUR)
+        withdrawn = self._withdrawn([rollouts[verdict.rollout].config for verdict in verdicts if verdict.pages], now)
         signals = {
-            verdict.comparison_id: verdict_signal(
-                verdict, WITHDRAWN if is_withdrawn(rollouts[verdict.rollout].config, traffic) else ""
-            )
+            verdict.comparison_id: verdict_signal(verdict, WITHDRAWN if verdict.rollout in withdrawn else "")
             for verdict in verdicts
         }
         self._advance(signals, verdicts, rollouts, now)
         return verdicts
+
+    def _withdrawn(self, paging: Sequence[RolloutConfig], now: datetime) -> set[str]:
+        """Those rollouts, of `paging`, whose candidate is out of traffic."""
+        if not paging:
+            return set()
+        services = sorted({rollout.service for rollout in paging})
+        traffic = read_route_traffic(self._store, Grain.HOUR, now - _TRAFFIC_WINDOW, now + _HOUR, services)
+        return {rollout.name for rollout in paging if is_withdrawn(rollout, traffic)}
 
     def _advance(
         self, signals: dict[str, Signal], verdicts: Sequence[Verdict], rollouts: dict[str, Rollout], now: datetime

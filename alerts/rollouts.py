@@ -14,6 +14,7 @@ from alerts.config import RolloutConfig
 from storage.client import Store
 from storage.clock import Clock
 from storage.errors import PermanentError
+from storage.metrics import Grain
 from storage.rollouts import RolloutRow, RolloutState, RouteTraffic, read_rollouts, read_route_traffic, write_rollout
 
 # Routes without traffic for this long are not offered; with fewer traces, which one is dearer is not known yet.
@@ -148,7 +149,7 @@ class RolloutRegistry:
     def discover(self) -> list[Rollout]:
         """Declare, as discovered, the pairs of routes that traffic shows and no rollout compares yet. Returns the new ones."""
         now = self._clock.now()
-        traffic = read_route_traffic(self._store, now - DISCOVERY_WINDOW, now + timedelta(hours=1))
+        traffic = read_route_traffic(self._store, Grain.DAY, now - DISCOVERY_WINDOW, now + timedelta(hours=1))
         wall = self._wall.now()
         known = self.all()
         found = candidates(traffic, [rollout.config for rollout in known], {rollout.name for rollout in known})

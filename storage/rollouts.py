@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -9,6 +10,7 @@ from enum import StrEnum
 import polars as pl
 
 from storage.client import Store
+from storage.metrics import Grain
 from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
@@ -86,9 +88,12 @@ def read_rollout_history(store: Store, name: str) -> list[RolloutRow]:
     return _rows(store.frame(load("rollout_history"), {"name": name}))
 
 
-def read_route_traffic(store: Store, since: datetime, until: datetime) -> list[RouteTraffic]:
-    """Routes with traffic in [since, until), experiments left out, by service and route."""
-    frame = store.frame(load("route_traffic"), {"since": since, "until": until})
+def read_route_traffic(
+    store: Store, grain: Grain, since: datetime, until: datetime, services: Sequence[str] = ()
+) -> list[RouteTraffic]:
+    """Routes with traffic in buckets of [since, until), experiments left out, by service and route; no `services`: all."""
+    sql = load("route_traffic").replace("{table}", grain.value)
+    frame = store.frame(sql, {"since": since, "until": until, "services": list(services)})
     return [RouteTraffic(**row) for row in frame.iter_rows(named=True)]
 
 

@@ -215,6 +215,24 @@ def test_how_an_incident_ends(scene: Scene, end: str) -> None:
     assert scene.alert().state is AlertState.RESOLVED
 
 
+def test_a_candidate_out_of_traffic_was_rolled_back(scene: Scene) -> None:
+    scene.evaluator.verdicts = [verdict()]
+    alerter = scene.start()
+    insert = """
+        INSERT INTO metric_hours (bucket, service_name, metric, model_route, n_eligible_all, computed_at)
+        SELECT toStartOfHour({at:DateTime('UTC')}), 'support-agent', 'error', {route:String}, 100, now64(9)
+    """
+    for hours, route in ((0, "teacher"), (0, "student"), (25, "teacher")):
+        scene.store.command(insert, {"at": AS_OF + hours * HOUR, "route": route})
+    alerter.evaluate()
+    scene.wait(23 * HOUR)
+    alerter.evaluate()
+    assert scene.alert().state is AlertState.FIRING
+    scene.wait(2 * HOUR)
+    alerter.evaluate()
+    assert scene.alert().close_reason == "rolled back: no candidate traffic for 24 h"
+
+
 def test_a_verdict_missing_for_a_tick_closes_nothing(scene: Scene) -> None:
     scene.evaluator.verdicts = [verdict()]
     alerter = scene.start()
@@ -341,12 +359,12 @@ def test_routes_are_discovered_once_and_not_where_a_rollout_compares_them(scene:
     for route, cost in (("teacher", 0.02), ("student", 0.004), ("tiny", 0.001)):
         scene.store.command(
             """
-            INSERT INTO metric_hours
+            INSERT INTO metric_days
                 (bucket, service_name, metric, model_route, n_eligible_all, n_value_all, sum_value_all, computed_at)
             VALUES ({bucket:DateTime('UTC')}, 'support-agent', 'error', {route:String}, 100, 0, 0, now64(9)),
                    ({bucket:DateTime('UTC')}, 'support-agent', 'cost', {route:String}, 100, 100, {cost:Float64}, now64(9))
             """,
-            {"bucket": AS_OF - HOUR, "route": route, "cost": cost * 100},
+            {"bucket": AS_OF.replace(hour=0, minute=0), "route": route, "cost": cost * 100},
         )
     alerter = scene.start()
     alerter.evaluate()
