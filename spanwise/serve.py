@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 ENDPOINTS_FILE = "endpoints.json"
 # A third of a lease's length: two renewals may fail before another process takes over.
 _LEASE_RENEWAL = timedelta(seconds=10)
+# Messages that failed are tried again between two ticks of the alerter.
+_DELIVER_EVERY = timedelta(seconds=5)
 
 
 def open_store(settings: Settings) -> Store:
@@ -100,7 +102,14 @@ class Process:
         self._host = self._bindable_host()
         self._collector = self._make_collector()
         self._jobs = Jobs(self._store, settings.analytics, self._clock, settings.price, replays_history=settings.clock == "event")
-        self._alerter = Alerter(self._store, settings.alerts, self._clock, rollouts=settings.rollout)
+        self._alerter = Alerter(
+            self._store,
+            settings.alerts,
+            self._clock,
+            rollouts=settings.rollout,
+            wall=self._wall,
+            public_url=lambda: str(self.endpoints.get("api", "")),
+        )
         self._background = BackgroundJobs(Runner(self._store, self._jobs))
         self._lease = Lease(self._store, "analytics", f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         # an embedded engine has one process, which needs nobody's leave
@@ -126,6 +135,7 @@ class Process:
             self._web.socket.close()
         self._background.stop()
         self._schedule.stop()
+        self._alerter.close()
         if self._is_active and not self._store.is_embedded:
             self._lease.release()
         if self._collector:
@@ -165,6 +175,7 @@ class Process:
             ticks.append(Tick("retention", self._strip, timedelta(hours=6), delay=timedelta(minutes=10)))
         if Role.ALERTS in self._roles:
             ticks.append(Tick("alerts", self._alerter.evaluate, interval, delay=interval / 2))
+            ticks.append(Tick("deliver", self._alerter.deliver, min(interval, _DELIVER_EVERY)))
         return ticks
 
     def _analyse(self) -> None:
