@@ -201,9 +201,10 @@ def picked() -> dict[str, str]:
 
 
 def _list(value: str) -> str:
-    """A list field: a JSON list, or one word."""
+    """A list field: a JSON list, a list as Python writes it, or one word."""
+    as_json = f"if(isValidJSON({value}), {value}, replaceAll({value}, '\\'', '\"'))"
     return (
-        f"multiIf({value} = '', emptyArrayString(), startsWith({value}, '['), JSONExtract({value}, 'Array(String)'), [{value}])"
+        f"multiIf({value} = '', emptyArrayString(), startsWith({value}, '['), JSONExtract({as_json}, 'Array(String)'), [{value}])"
     )
 
 
