@@ -16,7 +16,7 @@ _SAME_PRICE = replace(
     usd_per_million_output=TEACHER.usd_per_million_output,
     ms_per_token=TEACHER.ms_per_token,
 )
-_BASE = Scenario("base", _COHORTS, traces_per_day=900.0)
+_BASE = Scenario("base", _COHORTS, traces_per_day=900.0, history_days=3.0)
 
 
 def _worse(by: float) -> tuple[Cohort, ...]:
@@ -59,7 +59,7 @@ SCENARIOS: dict[str, Scenario] = {
         replace(
             _BASE, name="stale_from_week_3", split=0.95, cohorts=_worse(0.2), harm_from_day=14.0, days=27.0, history_days=3.0
         ),
-        replace(_BASE, name="harder_traffic", split=0.95, harder_from_day=14.0, harder_by=0.15, days=27.0, history_days=3.0),
+        replace(_BASE, name="harder_traffic", split=0.95, harder_from_day=14.0, harder_by=0.15, days=27.0),
     )
 }
 """What each one is to lead to is in the tests."""

@@ -84,7 +84,7 @@ def final_frontiers(comparison: Comparison, settled: pl.DataFrame) -> dict[int, 
     rules = comparison.rules()
     end = int(settled["minute"].dt.epoch("s").max() or 0) // 60 + 1
     groups = {rules.group_of(key) for key in settled.select("metric", "evaluator").unique().rows()}
-    return {group: end for group in groups}
+    return dict.fromkeys(groups, end)
 
 
 def play(scenario: Scenario, seed: int, method: MethodConfig | None = None, **settings: object) -> Play:
