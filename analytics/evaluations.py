@@ -9,16 +9,16 @@ from storage.facts import EVALUATION_TARGETS, EVALUATIONS
 
 _TIME = pl.Datetime("ns", "UTC")
 
-TRACE_INDEX = pl.Schema({"trace_id": pl.String, "session_id": pl.String, "mirror_role": pl.String, "started_at": _TIME})
-RESPONSE_INDEX = pl.Schema({"response_id": pl.String, "trace_id": pl.String, "span_id": pl.String, "start_time": _TIME})
+TRACE_INDEX = pl.Schema({"trace_id": pl.String(), "session_id": pl.String(), "mirror_role": pl.String(), "started_at": _TIME})
+RESPONSE_INDEX = pl.Schema({"response_id": pl.String(), "trace_id": pl.String(), "span_id": pl.String(), "start_time": _TIME})
 
 
 def resolve_targets(evaluations: pl.DataFrame, traces: pl.DataFrame, responses: pl.DataFrame) -> pl.DataFrame:
     """
     Find the trace, and the span if one is named, that each evaluation judged.
 
-    By trace and span ids; else by response id: of several spans with that id the last to start before the evaluation was made, else the first
-    to start; else by session: its latest trace that was served before the evaluation was made. Never by parentage.
+    By trace and span ids; else by response id: of several spans with that id the last to start before the evaluation was made,
+    else the first to start; else by session: its latest trace that was served before the evaluation was made. Never by parentage.
 
     Args:
         evaluations: `EVALUATIONS`.

@@ -15,8 +15,8 @@ from storage.maturities import MATURITIES
 _TIME = pl.Datetime("ns", "UTC")
 _KEY = ["trace_id", "started_at", "mirror_role", "metric", "evaluator", "evaluator_version", "sampling_rule"]
 
-JUDGED_TRACES = pl.Schema({"trace_id": pl.String, "mirror_role": pl.String, "started_at": _TIME, "service_name": pl.String})
-SHADOW_SPANS = pl.Schema({"trace_id": pl.String, "span_id": pl.String})
+JUDGED_TRACES = pl.Schema({"trace_id": pl.String(), "mirror_role": pl.String(), "started_at": _TIME, "service_name": pl.String()})
+SHADOW_SPANS = pl.Schema({"trace_id": pl.String(), "span_id": pl.String()})
 
 
 def trace_outcomes(
@@ -36,7 +36,8 @@ def trace_outcomes(
         evaluations: `EVALUATIONS`; of copies the one made last counts.
         targets: `EVALUATION_TARGETS`.
         traces: `JUDGED_TRACES`, one row per mirror role.
-        shadow_spans: `SHADOW_SPANS` of traces that hold both mirror roles: verdicts on these spans are the shadow's, all others the primary's.
+        shadow_spans: `SHADOW_SPANS` of traces that hold both mirror roles: verdicts on these spans are the shadow's, all
+        others the primary's.
         maturities: `MATURITIES`; the newest at or before a trace's start counts, else its default.
         rules: labels, thresholds, directions.
         defaults: maturities of metrics without history.

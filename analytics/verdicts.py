@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
 
@@ -113,11 +114,11 @@ def _failed(rules: EvaluatorRules) -> pl.Expr:
 
 def _by_label(rules: EvaluatorRules) -> pl.Expr:
     """
-    A label in the evaluator's own sets, else in the default ones. Where higher is worse, or the name suggests it, `true` and `yes` do not
-    mean that all is well: they fail where that direction is configured or known, and otherwise say nothing.
+    A label in the evaluator's own sets, else in the default ones. Where higher is worse, or the name suggests it, `true` and
+    `yes` do not mean that all is well: they fail where that direction is configured or known, and otherwise say nothing.
     """
     word = pl.col("word")
-    expression = pl.when(False).then(None)
+    expression: Any = pl.when(False).then(None)
     for name, rule in sorted(rules.evaluators.items()):
         passes = rules.pass_labels if rule.pass_labels is None else rule.pass_labels
         fails = rules.fail_labels if rule.fail_labels is None else rule.fail_labels
@@ -128,7 +129,7 @@ def _by_label(rules: EvaluatorRules) -> pl.Expr:
         if rule.pass_labels is not None or rule.fail_labels is not None or rule.direction is not None:
             expression = expression.when(is_this).then(None)
     is_worse, is_suspect = pl.col("key").str.contains(_WORSE_WHEN_HIGHER), pl.col("key").str.contains(_SUSPECTED_WORSE)
-    return (
+    verdict: pl.Expr = (
         expression.when(is_worse & word.is_in(_TRUE))
         .then(True)
         .when(is_worse & word.is_in(_FALSE))
@@ -140,15 +141,17 @@ def _by_label(rules: EvaluatorRules) -> pl.Expr:
         .when(_among(word, rules.pass_labels))
         .then(False)
     )
+    return verdict
 
 
 def _by_threshold(rules: EvaluatorRules) -> pl.Expr:
     """A configured threshold; the threshold itself passes."""
-    expression = pl.when(False).then(None)
+    expression: Any = pl.when(False).then(None)
     for name, rule in sorted(rules.evaluators.items()):
         if rule.threshold is not None and rule.direction is not None:
             expression = expression.when(pl.col("key") == _key(name)).then(_misses(rule.threshold, rule.direction))
-    return expression.otherwise(None)
+    threshold: pl.Expr = expression.otherwise(None)
+    return threshold
 
 
 def _by_known_name(rules: EvaluatorRules) -> pl.Expr:

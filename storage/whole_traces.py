@@ -39,13 +39,13 @@ def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
         `ASSEMBLY_SPANS` in no particular order. Resent spans are there once if they start in the same hour.
     """
     known = traces.group_by("trace_id").agg(pl.col("first_start").min(), pl.col("last_start").max())
-    newest = known["first_start"].max()
-    if newest is None:
+    if known.is_empty():
         return ASSEMBLY_SPANS.to_frame()
-    is_recent = pl.col("first_start") >= newest - _HORIZON
-    bounds = [_read_hours(store, known.filter(some)) for some in (is_recent, ~is_recent)]
+    is_recent = pl.col("first_start") >= pl.col("first_start").max() - _HORIZON
+    known = known.with_columns(is_recent=is_recent)
+    bounds = [_read_hours(store, some) for some in known.partition_by("is_recent", include_key=False)]
     whole = (
-        pl.concat([known, *bounds])
+        pl.concat([known.drop("is_recent"), *bounds])
         .group_by("trace_id")
         .agg(pl.col("first_start").min(), pl.col("last_start").max())
         .sort("trace_id")
@@ -63,11 +63,9 @@ def _singly(traces: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _read_hours(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
-    if traces.is_empty():
-        return traces
     since = traces.select(pl.col("first_start").min() - _HORIZON).item()
     frame = store.frame(load("read_trace_hours"), {"since": since, "trace_ids": traces["trace_id"].to_list()})
-    return frame.cast(dict(traces.schema))
+    return frame.cast(traces.schema)
 
 
 def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:

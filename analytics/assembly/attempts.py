@@ -28,10 +28,10 @@ class Attempts:
     """
     The outcome of linking, aligned with the rows of a forest.
 
-    `columns`: `logical_call_id`, `attempt_index`, `attempt_kind`, `fallback_from`, `attempt_evidence`; then, on the one row per logical call
-    that answered it: `is_answer`, `call_retried`, `call_fell_back`, `call_timed_out`, `call_failed` (False on all other rows);
-    `first_route`, `first_model`: what the logical call tried first. `is_inferred`: rows whose kind is a conclusion, not a statement.
-    `is_auxiliary`: billed, but nobody's request.
+    `columns`: `logical_call_id`, `attempt_index`, `attempt_kind`, `fallback_from`, `attempt_evidence`; then, on the one row
+    per logical call that answered it: `is_answer`, `call_retried`, `call_fell_back`, `call_timed_out`, `call_failed` (False on
+    all other rows); `first_route`, `first_model`: what the logical call tried first. `is_inferred`: rows whose kind is a
+    conclusion, not a statement. `is_auxiliary`: billed, but nobody's request.
     """
 
     columns: pl.DataFrame
@@ -85,7 +85,9 @@ def _hosts(forest: Forest, usage: Usage) -> Rows:
 
 
 def _families(forest: Forest, usage: Usage) -> npt.NDArray[np.uint64]:
-    """Siblings' key per row. A call wrapped by other spans of the same call counts as a sibling of the outermost one's siblings."""
+    """
+    Siblings' key per row. A call wrapped by other spans of the same call counts as a sibling of the outermost one's siblings.
+    """
     is_wrapper = usage.is_call & ~usage.is_leaf_call
     if not is_wrapper.any():
         return forest.family
@@ -251,7 +253,8 @@ def _any_try(first: Rows, mask: Mask) -> Mask:
     """Whether `mask` holds for any try of the logical call that each row is a try of."""
     found = np.zeros(len(first), dtype=np.bool_)
     found[first[mask & (first != NO_ROW)]] = True
-    return found[np.maximum(first, 0)] & (first != NO_ROW)
+    of_call: Mask = found[np.maximum(first, 0)] & (first != NO_ROW)
+    return of_call
 
 
 def _hinted(columns: pl.DataFrame, hinted: dict[int, str], kind: AttemptKind) -> pl.DataFrame:

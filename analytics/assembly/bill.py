@@ -17,16 +17,18 @@ def bill(charged: pl.DataFrame) -> pl.DataFrame:
     """
     Sum up the charged spans of each unit.
 
-    Cost is NULL as soon as one call's cost is unknown. A refused call without usage counts as 0, a broken one as 0 and makes the sum a
-    lower bound; both are counted. Input and output tokens are NULL when an answered call did not say; the subsets (cache, reasoning) are
-    sums over those that did. Reported and computed cost are NULL unless every summed span has one, so that they can be compared.
+    Cost is NULL as soon as one call's cost is unknown. A refused call without usage counts as 0, a broken one as 0 and makes
+    the sum a lower bound; both are counted. Input and output tokens are NULL when an answered call did not say; the subsets
+    (cache, reasoning) are sums over those that did. Reported and computed cost are NULL unless every summed span has one, so
+    that they can be compared.
 
     Args:
         charged: `unit` and the columns of `PRICED`, spans with a charge only.
 
     Returns:
-        One row per unit: `unit`, tokens, `cost_usd`, `cost_source`, `reported_cost_usd`, `computed_cost_usd`, `evaluation_cost_usd`,
-        `unpriced_calls`, and the numbers of `refused`, `broken`, `unknown`, `evaluations` and `unpriced_evaluations`.
+        One row per unit: `unit`, tokens, `cost_usd`, `cost_source`, `reported_cost_usd`, `computed_cost_usd`,
+        `evaluation_cost_usd`, `unpriced_calls`, and the numbers of `refused`, `broken`, `unknown`, `evaluations` and
+        `unpriced_evaluations`.
     """
     is_priced = _is_priced()
     is_free = pl.col("charge").is_in([Charge.REFUSED, Charge.BROKEN])

@@ -23,9 +23,9 @@ class Forest:
     """
     Trees over the rows of a frame that is sorted by trace, then start time.
 
-    `trace`: number of each row's trace, ascending from 0. `parent`: row of the parent, or -1. `root`: per trace, the row of the span without a
-    parent that starts first, or -1. `family`: equal for spans of one trace that name the same parent, present or not.
-    `jumps`: the ancestors 1, 2, 4, … levels up, as (rows, ancestors).
+    `trace`: number of each row's trace, ascending from 0. `parent`: row of the parent, or -1. `root`: per trace, the row of
+    the span without a parent that starts first, or -1. `family`: equal for spans of one trace that name the same parent,
+    present or not. `jumps`: the ancestors 1, 2, 4, … levels up, as (rows, ancestors).
     """
 
     trace: Rows
@@ -48,19 +48,21 @@ class Forest:
         total = values.astype(np.float64)
         for rows, ancestors in self.jumps:
             total = total + np.bincount(ancestors, weights=total[rows], minlength=len(total))
-        return total - values
+        found: npt.NDArray[np.float64] = total - values
+        return found
 
     def of_parent(self, mask: Mask) -> Mask:
         """Whether `mask` holds for each row's parent; False for a row without one."""
-        return (self.parent != NO_ROW) & mask[self.parent]
+        found: Mask = (self.parent != NO_ROW) & mask[self.parent]
+        return found
 
 
 def plant(spans: pl.DataFrame) -> Forest:
     """
     Link each span to its parent.
 
-    A span that names a parent which is not there is an orphan: the top of a tree of its own. Spans that are each other's ancestors
-    lose the link to their parent, all of them, so that the outcome does not depend on where one starts to look.
+    A span that names a parent which is not there is an orphan: the top of a tree of its own. Spans that are each other's
+    ancestors lose the link to their parent, all of them, so that the outcome does not depend on where one starts to look.
 
     Args:
         spans: `trace_id`, `span_id`, `parent_span_id`; sorted by `trace_id`'s order of appearance and start; each span once.

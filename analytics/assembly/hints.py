@@ -40,7 +40,8 @@ class Hints:
 
 def read_hints(spans: pl.DataFrame, forest: Forest, is_leaf_call: Mask) -> Hints:
     """
-    Attribute each hint to a call: the span's own, else the call above it (HTTP spans), else the first call below it (application spans).
+    Attribute each hint to a call: the span's own, else the call above it (HTTP spans), else the first call below it
+    (application spans).
 
     Args:
         spans: `ASSEMBLY_SPANS` in the order of `forest`.

@@ -33,7 +33,10 @@ class Evidence(StrEnum):
 
 
 class Try(NamedTuple):
-    """One call, or one attempt span of a call. Times in nanoseconds; `side`: mirror role; `family`: equal for siblings; `kind`, `attempt_index`: as the span says."""
+    """
+    One call, or one attempt span of a call. Times in nanoseconds; `side`: mirror role; `family`: equal for siblings; `kind`,
+    `attempt_index`: as the span says.
+    """
 
     row: int
     start: int
@@ -123,8 +126,8 @@ def link(calls: Sequence[Try], attempts: dict[int, list[Try]], gap_ns: int) -> t
     """
     Group the calls of one trace into logical calls and label every try.
 
-    A call joins an earlier one when both carry the same call group, when it says itself that it is a later attempt, or when a sibling failed
-    at most `gap_ns` before it started, no sibling succeeded in between, and their inputs are not known to differ.
+    A call joins an earlier one when both carry the same call group, when it says itself that it is a later attempt, or when a
+    sibling failed at most `gap_ns` before it started, no sibling succeeded in between, and their inputs are not known to differ.
 
     Args:
         calls: the calls of one trace by start.

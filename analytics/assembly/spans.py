@@ -19,30 +19,30 @@ from storage.facts import ASSEMBLY_SPANS
 ASSEMBLED = pl.Schema(
     {
         **ASSEMBLY_SPANS,
-        "is_model_call": pl.Boolean,
-        "usage_scope": pl.String,
-        "logical_call_id": pl.String,
-        "attempt_evidence": pl.String,
-        "first_route": pl.String,
-        "first_model": pl.String,
-        "is_evaluator_traffic": pl.Boolean,
-        "is_root": pl.Boolean,
-        "is_request": pl.Boolean,
-        "is_answer": pl.Boolean,
-        "call_retried": pl.Boolean,
-        "call_fell_back": pl.Boolean,
-        "call_timed_out": pl.Boolean,
-        "call_failed": pl.Boolean,
-        "is_overruled": pl.Boolean,
-        "charge": pl.String,
+        "is_model_call": pl.Boolean(),
+        "usage_scope": pl.String(),
+        "logical_call_id": pl.String(),
+        "attempt_evidence": pl.String(),
+        "first_route": pl.String(),
+        "first_model": pl.String(),
+        "is_evaluator_traffic": pl.Boolean(),
+        "is_root": pl.Boolean(),
+        "is_request": pl.Boolean(),
+        "is_answer": pl.Boolean(),
+        "call_retried": pl.Boolean(),
+        "call_fell_back": pl.Boolean(),
+        "call_timed_out": pl.Boolean(),
+        "call_failed": pl.Boolean(),
+        "is_overruled": pl.Boolean(),
+        "charge": pl.String(),
     }
 )
 """
 Spans resolved in the light of their traces.
 
-`is_root`: it names no parent. `is_request`: a call to a model that no other span tells again. The five `call_…`/`is_answer` columns are
-set on the one row per logical call that answered it. `is_overruled`: an error that a raw request below made good. `charge`: what the span adds
-to its trace's bill (`Charge`); spans with '' add nothing and need no price.
+`is_root`: it names no parent. `is_request`: a call to a model that no other span tells again. The five `call_…`/`is_answer`
+columns are set on the one row per logical call that answered it. `is_overruled`: an error that a raw request below made good.
+`charge`: what the span adds to its trace's bill (`Charge`); spans with '' add nothing and need no price.
 """
 
 
@@ -56,8 +56,9 @@ def assemble_spans(spans: pl.DataFrame, rules: AssemblyRules) -> pl.DataFrame:
 
     Returns:
         `ASSEMBLED`, sorted by trace, start and span: the same spans without copies. `model_route`, `cohort`, `prompt_*`,
-        `session_id`, `user_id`, `tags`, `mirror_*`, `attempt_*` and `fallback_from` are now the resolved ones; `quality_flags` has the
-        assembler's flags added. The price step adds `cost_usd` and `computed_cost_usd` and replaces `cost_source` (see `PRICED`).
+        `session_id`, `user_id`, `tags`, `mirror_*`, `attempt_*` and `fallback_from` are now the resolved ones; `quality_flags`
+        has the assembler's flags added. The price step adds `cost_usd` and `computed_cost_usd` and replaces `cost_source` (see
+        `PRICED`).
 
     Raises:
         FrameShapeError: a column is missing or has another type.
@@ -118,7 +119,9 @@ def without_copies(spans: pl.DataFrame) -> pl.DataFrame:
 
 
 def _charge(spans: pl.DataFrame, forest: Forest, usage: Usage) -> pl.Series:
-    """What each span adds to the bill: its usage, or, for a call without usage that nothing else accounts for, why it has none."""
+    """
+    What each span adds to the bill: its usage, or, for a call without usage that nothing else accounts for, why it has none.
+    """
     summed = usage.scope.is_in([UsageScope.OWN, UsageScope.ATTEMPT]).to_numpy()
     is_silent = (usage.is_leaf_call | usage.is_attempt) & ~usage.has_usage
     reason = pl.repeat(Charge.NOTHING.value, spans.height, dtype=pl.String, eager=True)
@@ -127,7 +130,8 @@ def _charge(spans: pl.DataFrame, forest: Forest, usage: Usage) -> pl.Series:
         is_within_own = usage.is_leaf_call & is_own[forest.nearest(is_own)]
         has_attempts = forest.below(usage.is_attempt) > 0
         answered = ~spans["status"].is_in(["error", "timeout", "cancelled"]).to_numpy()
-        # attempt spans account for a call that failed, or whose answer's usage is on one of them; an attempt that answered is its call's
+        # attempt spans account for a call that failed, or whose answer's usage is on one of them; an attempt that answered is
+        # its call's
         is_told_by_attempt = has_attempts & (~answered | (forest.below(usage.is_attempt & answered & usage.has_usage) > 0))
         is_expected = is_silent & ~is_within_own & ~(usage.is_leaf_call & is_told_by_attempt) & ~(usage.is_attempt & answered)
         rows = np.flatnonzero(is_expected)

@@ -47,4 +47,7 @@ WITHOUT_USAGE = (
     .then(pl.lit(Charge.REFUSED.value))
     .otherwise(pl.lit(Charge.BROKEN.value))
 )
-"""Why a call has no usage: refused with 429 or 5xx (costs nothing), failed in another way (0 is a lower bound), or answered without saying."""
+"""
+Why a call has no usage: refused with 429 or 5xx (costs nothing), failed in another way (0 is a lower bound), or answered
+without saying.
+"""

@@ -16,7 +16,9 @@ from analytics.assembly.units import Units
 from analytics.frames import require
 from storage.facts import TRACE_FACTS
 
-PRICED = pl.Schema({**ASSEMBLED, "cost_usd": pl.Decimal(18, 9), "computed_cost_usd": pl.Decimal(18, 9), "cost_source": pl.String})
+PRICED = pl.Schema(
+    {**ASSEMBLED, "cost_usd": pl.Decimal(18, 9), "computed_cost_usd": pl.Decimal(18, 9), "cost_source": pl.String()}
+)
 """Assembled spans with their price: `cost_usd` is what a span was charged or priced at, NULL when nobody knows."""
 
 _PICKED = ("prompt_name", "prompt_version", "cohort", "session_id", "user_id", "mirror_group")
@@ -58,7 +60,7 @@ def summarise_traces(spans: pl.DataFrame) -> pl.DataFrame:
     )
     facts = _paired(facts)
     flagged = facts.with_columns(_flags(spans, units, facts, lead), _models(spans, units, is_user))
-    return flagged.select(TRACE_FACTS.names()).cast(dict(TRACE_FACTS)).sort("trace_id", "mirror_role")
+    return flagged.select(TRACE_FACTS.names()).cast(TRACE_FACTS).sort("trace_id", "mirror_role")
 
 
 def _numbered(spans: pl.DataFrame) -> tuple[pl.DataFrame, Units]:
@@ -89,7 +91,10 @@ def _lead(spans: pl.DataFrame, units: Units, is_user: Mask) -> Rows:
 
 
 def _identity(spans: pl.DataFrame, units: Units, is_user: Mask, lead: Rows) -> pl.DataFrame:
-    """Which unit this is. A value is the lead span's, else that of the first call that has one, else of the first span that has one."""
+    """
+    Which unit this is. A value is the lead span's, else that of the first call that has one, else of the first span that has
+    one.
+    """
     is_request = _mask(spans, "is_request") & is_user
     generates = is_request & ~_mask(spans, pl.col("kind").is_in(_NO_ANSWER_KINDS))
     first_call = units.first(generates)

@@ -38,9 +38,10 @@ class Usage:
     """
     Masks over the rows of a forest.
 
-    `is_call`: one call to one model. `is_attempt`: a try that its call's own span reports on. `is_leaf_call`: a call that no other span tells
-    again in more detail. `stands_for_parent`: a raw request whose parent lost its attributes. `has_usage`: tokens or cost are known.
-    `is_uncovered`: an aggregate whose parts do not add up to it. `is_told_twice`: a call that another span tells better. `is_evaluator`: an evaluator's span or below one.
+    `is_call`: one call to one model. `is_attempt`: a try that its call's own span reports on. `is_leaf_call`: a call that no
+    other span tells again in more detail. `stands_for_parent`: a raw request whose parent lost its attributes. `has_usage`:
+    tokens or cost are known. `is_uncovered`: an aggregate whose parts do not add up to it. `is_told_twice`: a call that
+    another span tells better. `is_evaluator`: an evaluator's span or below one.
     """
 
     scope: pl.Series
@@ -137,8 +138,8 @@ def _told_twice(spans: pl.DataFrame, forest: Forest, is_leaf_call: Mask, has_own
     """
     Calls that another span of the trace, neither above nor below, reports too: same id, issued by a provider.
 
-    The one nearest the provider is kept: with usage first, then the shortest, the deepest, the last to start. Two spans of one service that
-    do not overlap are two calls, whatever their ids say.
+    The one nearest the provider is kept: with usage first, then the shortest, the deepest, the last to start. Two spans of one
+    service that do not overlap are two calls, whatever their ids say.
     """
     told = np.zeros(spans.height, dtype=np.bool_)
     rows = np.flatnonzero(is_leaf_call & (spans["response_id"] != "").to_numpy())

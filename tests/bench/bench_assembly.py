@@ -1,8 +1,8 @@
 """
 Speed of assembly: six-span traces, assembled and summed up, in spans per second of one core.
 
-Run with `python tests/bench/bench_assembly.py [--traces N] [--failing SHARE] [--pandas]`. `--pandas` computes the same columns with pandas
-group-bys and merges (needs pandas), checks that they are equal, and reports its speed.
+Run with `python tests/bench/bench_assembly.py [--traces N] [--failing SHARE] [--pandas]`. `--pandas` computes the same columns
+with pandas group-bys and merges (needs pandas), checks that they are equal, and reports its speed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """
-Assembly once more, one span at a time: dictionaries, loops and recursion, nothing shared with the program but the names of columns.
+Assembly once more, one span at a time: dictionaries, loops and recursion, nothing shared with the program but the names of
+columns.
 
-Slow and plain on purpose. Covers what generated traces contain; regular expressions of the program are replaced by the generator's own lists.
+Slow and plain on purpose. Covers what generated traces contain; regular expressions of the program are replaced by the
+generator's own lists.
 """
 
 from __future__ import annotations
