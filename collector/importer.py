@@ -20,9 +20,10 @@ from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from collector.checks import UndecodableError
-from collector.intake import Intake, Receipt
-from collector.otlp_json import MalformedJsonError
+from collector import otlp_json
+from collector.checks import UndecodableError, check_logs, check_traces
+from collector.intake import BusyError, Intake, Receipt
+from collector.otlp_json import MalformedJsonError, Mapped
 from collector.records import Signal
 from collector.spool import SpoolFullError
 from storage.errors import PermanentError
@@ -53,15 +54,27 @@ class Imported:
     n_undecodable: int
 
 
-def import_file(
-    intake: Intake,
-    path: Path,
-    key_id: str = "",
-    progress: Progress | None = None,
-    wait: Callable[[float], None] = time.sleep,
+Accept = Callable[[Signal, bytes, bool], Receipt]
+"""Takes one message, told its signal and whether it is JSON. Raises what `Intake.accept` raises."""
+
+
+def import_file(intake: Intake, path: Path, key_id: str = "", progress: Progress | None = None) -> Imported:
+    """Send every message of a file through the intake; see `import_through`."""
+
+    def accept(signal: Signal, message: bytes, is_json: bool) -> Receipt:
+        return intake.accept(signal, message, key_id, is_json=is_json)
+
+    return import_through(accept, path, intake.max_request_bytes, progress)
+
+
+def import_through(
+    accept: Accept, path: Path, limit: int, progress: Progress | None = None, wait: Callable[[float], None] = time.sleep
 ) -> Imported:
     """
-    Send every message of a file through the intake, in order; while the spool is full, wait. Importing again doubles nothing.
+    Hand every message of a file to `accept`, in order; while it pushes back, wait. Importing again doubles nothing.
+
+    Args:
+        limit: largest message, bytes.
 
     Raises:
         UnreadableFileError: damaged or of another kind; what came before is kept.
@@ -70,10 +83,10 @@ def import_file(
     size = path.stat().st_size
     n_messages = n_items = n_rejected = n_undecodable = 0
     with path.open("rb") as file:
-        for message, is_json in _messages(file, path, intake.max_request_bytes):
+        for message, is_json in _messages(file, path, limit):
             n_messages += 1
             try:
-                receipt = _accepted(intake, message, is_json, key_id, wait)
+                receipt = _accepted(accept, message, is_json, wait)
                 n_items += receipt.n_received
                 n_rejected += receipt.n_rejected
             except (UndecodableError, MalformedJsonError):
@@ -83,12 +96,20 @@ def import_file(
     return Imported(n_messages, n_items, n_rejected, n_undecodable)
 
 
-def _accepted(intake: Intake, message: bytes, is_json: bool, key_id: str, wait: Callable[[float], None]) -> Receipt:
+def count_items(signal: Signal, message: bytes, *, is_json: bool) -> int:
+    """Spans or log records in a message, good and bad. Raises `UndecodableError`, `MalformedJsonError`."""
+    read = otlp_json.traces if signal is Signal.TRACES else otlp_json.logs
+    mapped = read(message) if is_json else Mapped(message, 0)
+    checked = check_traces(mapped.payload) if signal is Signal.TRACES else check_logs(mapped.payload)
+    return checked.n_items + mapped.n_malformed
+
+
+def _accepted(accept: Accept, message: bytes, is_json: bool, wait: Callable[[float], None]) -> Receipt:
     signal = _signal(message, is_json=is_json)
     while True:
         try:
-            return intake.accept(signal, message, key_id, is_json=is_json)
-        except SpoolFullError as error:
+            return accept(signal, message, is_json)
+        except (SpoolFullError, BusyError) as error:
             wait(error.retry_delay)
 
 

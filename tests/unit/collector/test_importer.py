@@ -11,7 +11,7 @@ import pytest
 import zstandard
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from collector.importer import Imported, UnreadableFileError, import_file
+from collector.importer import Imported, UnreadableFileError, import_file, import_through
 from collector.records import Signal, SpoolRecord
 from collector.spool import SpoolFullError
 from tests.support.receivers import SPAN_ID, TRACE_ID, ListSink, make_intake, make_span, trace_request
@@ -95,7 +95,11 @@ def test_a_full_spool_is_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "traces.json"
     path.write_bytes(JSON_TRACES)
     waits: list[float] = []
-    assert import_file(make_intake(FullTwice()), path, wait=waits.append).n_items == 1
+    intake = make_intake(FullTwice())
+    done = import_through(
+        lambda signal, message, is_json: intake.accept(signal, message, "", is_json=is_json), path, 1 << 20, wait=waits.append
+    )
+    assert done.n_items == 1
     assert waits == [1.5, 1.5]
 
 
