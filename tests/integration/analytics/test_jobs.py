@@ -1,0 +1,292 @@
+"""The jobs end to end on the real engine: late data, reruns, faults, kill -9, backfill; equal to a clean run each time."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from analytics.config import AnalyticsConfig, JobRules, PriceConfig
+from analytics.jobs import Jobs
+from analytics.series import read_series
+from storage.client import Store
+from storage.clock import WallClock
+from storage.errors import StoreUnavailableError
+from storage.job_runs import JobState, read_job_runs, read_watermark
+from storage.metrics import Grain, read_metric_rows
+from storage.poisonous import read_poisonous_traces
+from tests.support.span_rows import START, make_evaluation, make_trace, random_story, write_evaluations, write_spans
+
+pytestmark = pytest.mark.integration
+
+HOUR = timedelta(hours=1)
+SMALL = AnalyticsConfig(jobs=JobRules(window_traces=60, batch_spans=70, batch_units=50, batch_evaluations=20, retry_seconds=0))
+
+
+def make_jobs(store: Store, config: AnalyticsConfig = SMALL, **others: object) -> Jobs:
+    return Jobs(store, config, WallClock(), **others)  # type: ignore[arg-type]
+
+
+def run_all(jobs: Jobs) -> None:
+    for kind in ("assemble", "rollup", "merge"):
+        run = jobs.run(kind)
+        assert run.state is JobState.DONE, run.error
+
+
+def rollups(store: Store, grain: Grain = Grain.MINUTE) -> pl.DataFrame:
+    return read_metric_rows(store, grain, START - 24 * HOUR, START + 48 * HOUR).drop("aa")
+
+
+def facts(store: Store) -> pl.DataFrame:
+    return store.frame(
+        "SELECT trace_id, started_at, model_route, cost_usd, cost_source, input_tokens FROM trace_facts FINAL ORDER BY trace_id"
+    )
+
+
+def clean_run(make_store: Callable[[], Store], spans: list[dict[str, object]], evaluations: list[dict[str, object]]) -> Store:
+    from storage.migrations import migrate
+
+    store = make_store()
+    migrate(store)
+    write_spans(store, spans)
+    write_evaluations(store, evaluations)
+    run_all(make_jobs(store, AnalyticsConfig()))
+    return store
+
+
+def assert_same(store: Store, clean: Store) -> None:
+    assert_frame_equal(facts(store), facts(clean))
+    for grain in Grain:
+        assert_frame_equal(rollups(store, grain), rollups(clean, grain), rel_tol=1e-12)
+
+
+def test_late_data_in_any_order_equals_a_clean_run(store: Store, make_store: Callable[[], Store]) -> None:
+    spans, evaluations = random_story(150, seed=1)
+    clean = clean_run(make_store, spans, evaluations)
+    rng = random.Random(2)
+    rng.shuffle(spans)
+    rng.shuffle(evaluations)
+    jobs = make_jobs(store)
+    for part in range(4):
+        # Evaluations first: many arrive before the trace they judge.
+        write_evaluations(store, evaluations[part::4])
+        run_all(jobs)
+        write_spans(store, spans[part::4])
+        run_all(jobs)
+    assert_same(store, clean)
+
+
+def test_running_again_writes_nothing(store: Store) -> None:
+    write_spans(store, make_trace(1))
+    jobs = make_jobs(store)
+    run_all(jobs)
+    before = store.frame("SELECT count() AS n, max(computed_at) AS newest FROM metric_minutes").row(0)
+    run_all(jobs)
+    assert store.frame("SELECT count() AS n, max(computed_at) AS newest FROM metric_minutes").row(0) == before
+    # A new process looks at the overlap once more, and finds the same.
+    rows = rollups(store)
+    run_all(make_jobs(store))
+    assert_frame_equal(rollups(store), rows)
+
+
+def test_an_earlier_span_moves_the_trace_to_its_minute(store: Store) -> None:
+    jobs = make_jobs(store)
+    request, call = make_trace(1, started_at=START + timedelta(minutes=3))
+    write_spans(store, [call])
+    run_all(jobs)
+    write_spans(store, [request | {"start_time": START}])
+    run_all(jobs)
+    assert rollups(store)["bucket"].unique().to_list() == [START]
+    assert rollups(store, Grain.HOUR)["n_eligible_all"].max() == 1
+
+
+def test_a_late_verdict_is_counted_but_not_as_matured(store: Store) -> None:
+    jobs = make_jobs(store)
+    write_spans(store, make_trace(1))
+    run_all(jobs)
+    write_evaluations(store, [make_evaluation(1, after=timedelta(hours=9), passed=False)])
+    run_all(jobs)
+    verdict = rollups(store).filter(metric="eval_fail").row(0, named=True)
+    assert (verdict["n_fail_all"], verdict["n_scored_matured"], verdict["n_late"]) == (1, 0, 1)
+
+
+def test_a_session_verdict_moves_to_the_later_trace(store: Store) -> None:
+    jobs = make_jobs(store)
+    write_spans(store, make_trace(4))
+    verdict = make_evaluation(0, target_scope="session", target_trace_id="", target_session_id="s1", after=HOUR, passed=False)
+    write_evaluations(store, [verdict])
+    run_all(jobs)
+    write_spans(store, make_trace(5, started_at=START + timedelta(minutes=30)))
+    run_all(jobs)
+    judged = rollups(store).filter(metric="eval_fail")
+    assert judged.select("bucket", "n_fail_all").rows() == [(START + timedelta(minutes=30), 1)]
+
+
+def test_a_poisonous_trace_is_set_aside_alone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    import analytics.assemble_job as module
+
+    real = module.assemble_spans
+
+    def fails_on_seven(spans: pl.DataFrame, rules: object) -> pl.DataFrame:
+        if f"{7:032x}" in spans["trace_id"]:
+            raise ZeroDivisionError("trace 7")
+        return real(spans, rules)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "assemble_spans", fails_on_seven)
+    write_spans(store, [span for number in range(20) for span in make_trace(number)])
+    run_all(make_jobs(store))
+    assert read_poisonous_traces(store) == {f"{7:032x}": "ZeroDivisionError: trace 7"}
+    assert facts(store).height == 19
+    monkeypatch.setattr(module, "assemble_spans", real)
+    make_jobs(store).run("backfill", START - HOUR, START + HOUR)
+    assert facts(store).height == 20
+    assert read_poisonous_traces(store) == {}
+
+
+def test_a_defect_that_hits_every_trace_fails_the_run_and_skips_none(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    import analytics.assemble_job as module
+
+    def fails(spans: pl.DataFrame, rules: object) -> pl.DataFrame:
+        raise ZeroDivisionError("everything")
+
+    write_spans(store, [span for number in range(40) for span in make_trace(number)])
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "assemble_spans", fails)
+        run = make_jobs(store).run("assemble")
+    assert run.state is JobState.FAILED
+    assert read_watermark(store, "assemble") is None
+    run_all(make_jobs(store))
+    assert facts(store).height == 40
+
+
+def test_a_store_that_fails_for_a_moment_costs_an_attempt(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    import analytics.assemble_job as module
+
+    real = module.write_trace_facts
+    calls = iter([StoreUnavailableError("busy")])
+
+    def busy_once(*arguments: object) -> None:
+        for error in calls:
+            raise error
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "write_trace_facts", busy_once)
+    write_spans(store, make_trace(1))
+    run_all(make_jobs(store))
+    states = [run.state for run in read_job_runs(store, "assemble")]
+    assert sorted(states) == [JobState.DONE, JobState.FAILED]
+    assert facts(store).height == 1
+
+
+def test_backfill_gives_identical_results_with_progress(store: Store) -> None:
+    spans, evaluations = random_story(60, seed=3)
+    write_spans(store, spans)
+    write_evaluations(store, evaluations)
+    jobs = make_jobs(store)
+    run_all(jobs)
+    before, known = rollups(store), facts(store)
+    shares: list[float] = []
+    run = jobs.run("backfill", START - HOUR, START + 2 * HOUR, shares.append)
+    assert run.state is JobState.DONE, run.error
+    assert shares == sorted(shares)
+    assert shares
+    assert_frame_equal(rollups(store), before)
+    assert_frame_equal(facts(store), known)
+
+
+def test_a_new_price_counts_from_now_on_until_repriced(store: Store) -> None:
+    jobs = make_jobs(store, prices=[PriceConfig(model="gpt-4o", request_usd="0.5")])
+    write_spans(store, make_trace(1))
+    run_all(jobs)
+    jobs.price_book.set_price({"model": "gpt-4o", "request_usd": "2"}, "tester")
+    run_all(jobs)
+    assert facts(store)["cost_usd"].to_list() == [pytest.approx(0.5)]
+    jobs.run("reprice", START - HOUR)
+    assert [str(cost) for cost in facts(store)["cost_usd"]] == ["2.000000000"]
+    frame = read_series(store, "cost_per_trace", START, START + HOUR, HOUR, ["route"]).frame
+    assert frame.select("route", "value", "n_priced").rows() == [("teacher", 2.0, 1)]
+
+
+def test_a_job_without_its_range_or_name_is_refused(store: Store) -> None:
+    with pytest.raises(ValueError, match="needs a time"):
+        make_jobs(store).run("backfill")
+    with pytest.raises(ValueError, match="nonsense"):
+        make_jobs(store).run("nonsense")
+
+
+_CHILD = """
+    import sys
+    from pathlib import Path
+    from analytics.config import AnalyticsConfig, JobRules
+    from analytics.jobs import Jobs
+    from storage.client import Store
+    from storage.clock import WallClock
+    from storage.migrations import migrate
+    from tests.integration.analytics.test_jobs import SMALL
+    from tests.support.span_rows import random_story, write_evaluations, write_spans
+
+    store = Store.embedded(Path(sys.argv[1]))
+    migrate(store)
+    if sys.argv[2] == "load":
+        spans, evaluations = random_story(150, seed=5)
+        write_spans(store, spans)
+        write_evaluations(store, evaluations)
+    else:
+        print("started", flush=True)
+        jobs = Jobs(store, SMALL, WallClock())
+        for kind in ("assemble", "rollup", "merge"):
+            run = jobs.run(kind)
+            assert not run.error, run.error
+    if sys.argv[2] == "export":
+        for table in ("trace_facts", "metric_minutes", "metric_hours", "metric_days"):
+            frame = store.frame(f"SELECT * EXCEPT (computed_at, is_deleted) FROM {table} FINAL ORDER BY ALL")
+            frame.write_parquet(Path(sys.argv[3]) / f"{table}.parquet")
+    store.close()
+"""
+
+
+def _child(directory: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", textwrap.dedent(_CHILD), str(directory), *arguments]
+    root = Path(__file__).parents[3]
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    return subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+def test_killed_in_the_middle_equals_a_clean_run(tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    directory = tmp_path / "killed"
+    assert _child(directory, "load").wait() == 0
+    for _ in range(2):
+        child = _child(directory, "run")
+        assert child.stdout is not None
+        assert child.stdout.readline() == "started\n"
+        time.sleep(rng.uniform(0.1, 1.5))  # where the blow falls is the random part of the test
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    assert _export(directory, tmp_path / "a").keys() == {"trace_facts", "metric_minutes", "metric_hours", "metric_days"}
+    clean = tmp_path / "clean"
+    assert _child(clean, "load").wait() == 0
+    expected = _export(clean, tmp_path / "b")
+    for table, frame in _export(directory, tmp_path / "a").items():
+        assert_frame_equal(frame, expected[table], rel_tol=1e-12)
+
+
+def _export(directory: Path, target: Path) -> dict[str, pl.DataFrame]:
+    target.mkdir(exist_ok=True)
+    child = _child(directory, "export", str(target))
+    child.communicate()
+    assert child.returncode == 0
+    return {path.stem: pl.read_parquet(path) for path in sorted(target.glob("*.parquet"))}
