@@ -22,7 +22,7 @@ def active(outcome: Play) -> set[GuardKind]:
 
 
 def test_nothing_differs() -> None:
-    outcome = run("nothing_differs", split=0.5)
+    outcome = run("nothing_differs", split=0.5, gates={"max_cost_ratio": 1.0})
     assert paged(outcome) == set()
     assert active(outcome) == set()
     assert outcome.judged.gate.outcome is not Outcome.FAIL
