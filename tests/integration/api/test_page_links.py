@@ -1,0 +1,93 @@
+"""What a page shows is what the API gives: every link a page offers leads somewhere, every table has its call and its file."""
+
+from __future__ import annotations
+
+import html
+import io
+import re
+from urllib.parse import unquote
+
+import polars as pl
+import pytest
+from fastapi.testclient import TestClient
+
+from api.app import create_app
+from storage.client import Store
+from tests.support import rollout_story as story
+from tests.support.page_rows import FALLBACK_TRACE, HOSTILE_TRACE, STUDENT_TRACE, write_rows
+from tests.support.page_services import ALERT_ID, story_services
+
+pytestmark = pytest.mark.integration
+
+PAGES = (
+    "/",
+    f"/rollouts/{story.ROLLOUT}",
+    f"/rollouts/{story.ROLLOUT}/pairs?cohort={story.LOSING}",
+    "/traces",
+    f"/traces/{FALLBACK_TRACE}",
+    f"/traces/{HOSTILE_TRACE}",
+    "/alerts",
+    f"/alerts/{ALERT_ID}",
+    "/health",
+    "/prices",
+    "/settings",
+)
+_PAGE_ACCEPT = {"accept": "text/html,*/*;q=0.8"}
+
+
+@pytest.fixture
+def client(store: Store) -> TestClient:
+    app = create_app(story_services(store, write_rows(store)))
+    return TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000))
+
+
+def links(text: str) -> list[str]:
+    return [html.unescape(href) for href in re.findall(r'<a[^>]*\shref="([^"]*)"', text)]
+
+
+def test_every_link_of_every_page_leads_somewhere(client: TestClient) -> None:
+    found = {link for page in PAGES for link in links(client.get(page, headers=_PAGE_ACCEPT).text) if not link.startswith("#")}
+    assert len(found) > 50
+    broken = {
+        link: answer.status_code
+        for link in sorted(found)
+        if (answer := client.get(link, headers=_PAGE_ACCEPT)).status_code != 200
+    }
+    assert broken == {}
+
+
+def test_api_calls_answer_in_json_and_files_in_csv(client: TestClient) -> None:
+    calls = {link for page in PAGES for link in links(client.get(page, headers=_PAGE_ACCEPT).text) if link.startswith("/api/")}
+    files = {link for link in calls if "format=csv" in link}
+    assert len(files) >= 6
+    for link in calls:
+        answer = client.get(link, headers=_PAGE_ACCEPT)
+        assert answer.headers["content-type"].split(";")[0] == ("text/csv" if link in files else "application/json"), link
+
+
+def test_the_scorecards_file_has_the_numbers_of_the_page(client: TestClient) -> None:
+    page = client.get(f"/rollouts/{story.ROLLOUT}", headers=_PAGE_ACCEPT).text
+    link = next(link for link in links(page) if "scorecard" in link and "format=csv" in link)
+    rows = pl.read_csv(io.BytesIO(client.get(link).content), infer_schema_length=None)
+    (losing,) = rows.filter(
+        (pl.col("cohort") == story.LOSING) & (pl.col("evaluator") == "TaskCompletion") & (pl.col("metric") == "eval_fail")
+    ).iter_rows(named=True)
+    # 2 % of 20,600 traces, of which 19.8 % failed: 412 and 82
+    assert (losing["candidate.n_units"], losing["candidate.n_fail"]) == (412, 82)
+    assert "82 of 412" in page
+    assert losing["proven_difference"] == 0.026
+    assert "at least +2.6\u00a0pp" in page
+
+
+def test_the_traces_file_holds_its_spans(client: TestClient) -> None:
+    page = client.get(f"/traces/{STUDENT_TRACE}", headers=_PAGE_ACCEPT).text
+    link = next(link for link in links(page) if unquote(link).startswith("/api/v1/traces/") and "format=csv" in link)
+    assert pl.read_csv(io.BytesIO(client.get(link).content))["name"].to_list() == ["answer", "search terms", "chat student-8b-v1"]
+
+
+def test_a_fresh_install_says_how_to_send_the_first_span(client: TestClient) -> None:
+    desk = client.app.state.services.alerts  # type: ignore[attr-defined]
+    desk.rollouts = list
+    text = client.get("/", headers=_PAGE_ACCEPT).text
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318" in text
+    assert "rollout.route" in text

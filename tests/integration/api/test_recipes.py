@@ -1,0 +1,60 @@
+"""The recipes of docs/analysts.md, each run as it is written, against a running server."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.integration
+
+TEXT = (Path(__file__).parents[3] / "docs" / "analysts.md").read_text(encoding="utf-8")
+WRITTEN = "http://127.0.0.1:8080"
+
+
+def recipes(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+def test_every_recipe_of_the_page_is_run_here() -> None:
+    assert {language: len(recipes(language)) for language in ("sh", "python", "url", "sql")} == {
+        "sh": 3,
+        "python": 3,
+        "url": 1,
+        "sql": 1,
+    }
+
+
+def test_curl(address: str) -> None:
+    outputs = [
+        subprocess.run(shlex.split(recipe.replace(WRITTEN, address)), capture_output=True, text=True, check=True).stdout
+        for recipe in recipes("sh")
+    ]
+    assert len(json.loads(outputs[0])["items"]) == 5
+    assert outputs[1].startswith("bucket,route,cohort,")
+    assert json.loads(outputs[2])["rows"] == [["refunds", 5, 0.05]]
+
+
+def test_python(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for recipe in recipes("python"):
+        exec(compile(recipe.replace(WRITTEN, address), "docs/analysts.md", "exec"), {})
+        printed.append(capsys.readouterr().out)
+    assert "student" in printed[0]
+    assert printed[1] == "5 traces\n"
+    assert "teacher" in printed[2]
+
+
+def test_grafana(address: str) -> None:
+    url = recipes("url")[0].strip().replace(WRITTEN, address)
+    # as Grafana writes its time range
+    filled = url.replace("${__from:date:iso}", "2026-02-28T12:00:00.000Z").replace("${__to:date:iso}", "2026-03-01T13:00:00.000Z")
+    assert httpx.get(filled).raise_for_status().json()["step_seconds"] == 3600
+    answer = httpx.post(f"{address}/api/v1/sql", json={"query": recipes("sql")[0]}, timeout=30).raise_for_status().json()
+    assert [column["name"] for column in answer["columns"]] == ["time", "cohort", "error_rate"]
+    assert len(answer["rows"]) == 10
