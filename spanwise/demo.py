@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,8 @@ def run(*, wait: bool, seed: int, port: int) -> int:
     Raises:
         DemoError: the server did not start, or no divergence was seen in time.
     """
+    # ended from outside, the demo still stops the server it started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console()
     scenario = _ending_yesterday(demo_scenario())
     with tempfile.TemporaryDirectory(prefix="spanwise-demo-") as name:
