@@ -158,4 +158,7 @@ def _batches(times: pl.DataFrame, n_spans: int) -> Iterator[pl.DataFrame]:
 def _last(rows: pl.DataFrame, limit: int, upto: datetime) -> datetime:
     """Up to which moment a feed was read: fewer rows than asked for means that there are no more."""
     newest = rows["written_at"].max()
-    return newest if rows.height >= limit and isinstance(newest, datetime) else upto
+    if rows.height < limit or not isinstance(newest, datetime):
+        return upto
+    # The store counts nanoseconds and Python microseconds: round up, or the same rows would be read for ever.
+    return min(upto, newest + timedelta(microseconds=1))

@@ -25,6 +25,9 @@ from storage.metrics import (
 )
 from storage.touched import read_store_time, read_touched_minutes
 from storage.units import (
+    MIRROR_UNITS,
+    OUTCOMES,
+    UNITS,
     read_mirror_units,
     read_unit_counts,
     read_unit_outcomes,
@@ -131,10 +134,9 @@ class RollupJob:
     def _partners(self, units: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, set[datetime]]:
         is_mirror = pl.col("mirror_role").is_in(["primary", "shadow"]) | (pl.col("environment") == "experiment")
         groups = units.filter(is_mirror & (pl.col("mirror_group") != ""))["mirror_group"].unique().to_list()
-        where = read_mirror_units(self._store, groups) if groups else None
-        if where is None or where.is_empty():
-            empty_units, empty_outcomes = read_units_of(self._store, units.clear())
-            return empty_units, empty_outcomes, set()
+        where = read_mirror_units(self._store, groups) if groups else MIRROR_UNITS.to_frame()
+        if where.is_empty():
+            return UNITS.to_frame(), OUTCOMES.to_frame(), set()
         partners, outcomes = read_units_of(self._store, where)
         return partners, outcomes, set(where["started_at"].dt.truncate("1m").dt.cast_time_unit("ms"))
 
