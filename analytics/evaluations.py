@@ -78,6 +78,7 @@ def _by_session(evaluations: pl.DataFrame, traces: pl.DataFrame) -> pl.DataFrame
             right_on="started_at",
             by_left="target_session_id",
             by_right="session_id",
+            check_sortedness=False,  # sorted above; polars cannot check within groups
             strategy="backward",
         )
         .filter(pl.col("trace_id").is_not_null())

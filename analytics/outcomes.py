@@ -95,6 +95,8 @@ def _matured(judged: pl.DataFrame, maturities: pl.DataFrame, defaults: MaturityR
     history = maturities.select(*where, "maturity_seconds", "effective_from").sort("effective_from")
     seconds = {EVAL_FAIL: defaults.evaluators_seconds, "thumbs_down": defaults.thumbs_seconds}
     default = pl.col("metric").replace_strict(seconds, default=defaults.feedback_seconds, return_dtype=pl.UInt32)
-    dated = judged.sort("started_at").join_asof(history, left_on="started_at", right_on="effective_from", by=where)
+    dated = judged.sort("started_at").join_asof(
+        history, left_on="started_at", right_on="effective_from", by=where, check_sortedness=False
+    )
     maturity = pl.duration(seconds=pl.col("maturity_seconds").fill_null(default), time_unit="ns")
     return dated.with_columns(is_matured=pl.col(moment) <= pl.col("started_at") + maturity)
