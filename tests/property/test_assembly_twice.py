@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -70,10 +70,13 @@ def test_order_copies_and_batches_change_nothing(seed: int, order: random.Random
     assert_frame_equal(pl.concat(map(facts_of, batches)).sort("trace_id", "mirror_role"), whole)
 
 
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 2**32), extra=st.integers(0, 100))
 def test_an_aggregating_parent_changes_no_total(seed: int, extra: int) -> None:
-    rows = [row | {"mirror_role": "", "parent_span_id": row["parent_span_id"] or "agent"} for row in generated(seed, 60)]
+    rows = [row | {"mirror_role": ""} for row in generated(seed, 60)]
+    # raw requests and attempts right below a span with usage repeat that span: they are no part of this property
+    below = {"parent_span_id": "agent", "name": "step"}
+    rows = [row if row["parent_span_id"] else row | below | ({"kind": "llm"} if row["kind"] == "attempt" else {}) for row in rows]
     names = sorted({row["trace_id"] for row in rows})
     plain = [span("agent", "", -1, 99, trace_id=name, kind="agent", operation="invoke_agent") for name in names]
     usage = {"input_tokens": 10**6 + extra, "output_tokens": 7, "reported_cost_usd": Decimal(5)}
