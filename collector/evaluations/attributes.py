@@ -57,7 +57,7 @@ def from_spans(spans: pl.DataFrame) -> pl.DataFrame:
     spans = spans.with_columns(
         is_evaluator=(kind == "EVALUATOR").fill_null(False), session_id=keys.first(*SESSION_KEYS), evaluated_at="end_time"
     )
-    forms = [_indexed(spans), _own(spans, keys), _guardrails(spans, keys), _decisions(spans, keys), _feedback(spans, keys)]
+    forms = [_indexed(spans), *(read(spans, keys) for read, marks in _FORMS if keys.present.intersection(marks))]
     return pl.concat([finish(rows) for rows in forms if not rows.is_empty()] or [EVALUATION_RECORDS.to_frame()])
 
 
@@ -195,3 +195,12 @@ def _feedback_values(children: pl.DataFrame) -> Iterator[tuple[float | None, str
             yield None, None, value == "true"
         else:
             yield pl.select(to_score(pl.lit(value, pl.String))).item(), None, None
+
+
+# Each form and the keys without one of which it is not there.
+_FORMS = (
+    (_own, {"gen_ai.evaluation.name"}),
+    (_guardrails, {"gen_ai.guardrail.status", "litellm.guardrail.status"}),
+    (_decisions, {"langgraph.human.decision"}),
+    (_feedback, {"logfire.feedback.name"}),
+)

@@ -345,3 +345,14 @@ def test_the_candidate_pattern_knows_every_form() -> None:
     others = ["annotations", "gen_ai.usage.input_tokens", "my.annotations.0.annotation.name", "evaluations.x.evaluation.score"]
     keys = pl.Series(matching + others)
     assert keys.str.contains(CANDIDATE_KEYS).to_list() == [True] * len(matching) + [False] * len(others)
+
+
+def test_many_spans_are_read_like_few() -> None:
+    """More rows than one morsel of the engine, in one form and in all at once."""
+    inline = {"annotations.0.annotation.name": "x"}
+    many = spans(*[{"span_id": f"{n:016x}", "attributes": inline} for n in range(5000)])
+    assert len(from_spans(many)) == 5000
+    feedback = {"attributes": {"logfire.feedback.name": "thumbs", "thumbs": True}}
+    assert len(from_spans(pl.concat([many, spans(feedback, {"attributes": {"gen_ai.guardrail.status": "PASSED"}})]))) == 5002
+    assert len(from_events(events(*[{"attributes": {"gen_ai.evaluation.name": f"n{n}"}} for n in range(5000)]))) == 5000
+    assert len(from_logs(logs(*[{"attributes": {"gen_ai.evaluation.name": f"n{n}"}} for n in range(5000)]))) == 5000
