@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -102,6 +102,31 @@ def listing(request: Request, items: Sequence[Mapping[str, Any]], *, next_cursor
         return Response(body, media_type=MEDIA_TYPES[Format.JSON], headers={"Vary": "Accept"})
     rows = [{key: _flat(value) for key, value in to_json(item).items()} for item in items]
     return table(request, pl.DataFrame(rows, infer_schema_length=None), next_cursor=next_cursor)
+
+
+def whole_or_rows(request: Request, document: Mapping[str, Any], rows: Callable[[], Response]) -> Response:
+    """A document with one table in it: the whole of it as JSON, or only the table in the other formats."""
+    if choose(request) is not Format.JSON:
+        return rows()
+    body = json.dumps(to_json(document), ensure_ascii=False)
+    return Response(body, media_type=MEDIA_TYPES[Format.JSON], headers={"Vary": "Accept"})
+
+
+def with_example(example: Mapping[str, Any]) -> dict[int | str, dict[str, Any]]:
+    """The OpenAPI entry of a route that answers with `whole_or_rows`."""
+    content = {**TABLE_RESPONSES[200]["content"], MEDIA_TYPES[Format.JSON]: {"example": dict(example)}}
+    return {200: {"content": content}}
+
+
+def flat_columns(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row whose objects became columns: `{"baseline": {"rate": 0.1}}` is `{"baseline.rate": 0.1}`; null stays one null."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": found for inner, found in flat_columns(value).items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def csv_ready(frame: pl.DataFrame) -> pl.DataFrame:

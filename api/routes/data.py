@@ -14,6 +14,7 @@ from api.problems import bad_value
 from api.services import Services
 from api.times import Window, parse_step, parse_window
 from collector.attributes import FIELDS, MEMBERS, METADATA_DOCUMENTS, METADATA_PREFIXES, RAW_USAGE_DOCUMENTS
+from collector.content import CONTENT_KEYS
 from storage.ledger_report import read_ledger_balance, read_ledger_rows
 from storage.quality import (
     facet_names,
@@ -141,4 +142,7 @@ def settings(services: ServicesDep, _key: Admin) -> dict[str, Any]:
 def known_attributes() -> tuple[list[str], list[str]]:
     """Attribute keys the vocabulary reads, and beginnings of families it reads."""
     keys = {key.partition(MEMBERS)[0] if MEMBERS in key else key for field in FIELDS.values() for key in field.keys}
-    return sorted(keys | set(METADATA_DOCUMENTS) | set(RAW_USAGE_DOCUMENTS)), [*METADATA_PREFIXES, *_FAMILIES]
+    # content is read by people, on the page of a trace; a pattern may also begin with its wildcard
+    content = [pattern.partition("*")[0].partition("[")[0] for patterns in CONTENT_KEYS.values() for pattern in patterns]
+    families = [*METADATA_PREFIXES, *_FAMILIES, *filter(None, content)]
+    return sorted(keys | set(METADATA_DOCUMENTS) | set(RAW_USAGE_DOCUMENTS)), families

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Admin, Reader, ServicesDep
 from api.documents import to_json
-from api.negotiate import TABLE_RESPONSES, FormatQuery, listing, table
+from api.negotiate import TABLE_RESPONSES, FormatQuery, flat_columns, listing, table, whole_or_rows, with_example
 from api.times import LATEST
 from storage.verdicts import read_verdict_history
 
@@ -81,11 +81,16 @@ def end(name: Name, services: ServicesDep, key: Admin, ending: Ending) -> dict[s
 @router.get(
     "/rollouts/{name}/scorecard",
     summary="Scorecard",
-    responses={200: {"content": {"application/json": {"example": {"rollout": "refund-student", "rows": []}}}}},
+    responses=with_example({"rollout": "refund-student", "rows": []}),
 )
-def scorecard(name: Name, services: ServicesDep, _key: Reader) -> dict[str, Any]:
-    """Per cohort and metric: both arms, difference with its any-time range, counts, coverage, state. 404 before one began."""
-    return dict(services.alerts.scorecard(name))
+def scorecard(request: Request, name: Name, services: ServicesDep, _key: Reader, _form: FormatQuery = None) -> Response:
+    """
+    Per cohort and metric: both arms, difference with its any-time range, counts, coverage, state. 404 before one began.
+
+    CSV, Arrow and Parquet hold `rows`, with `baseline.n_units` and the like as columns of their own.
+    """
+    card = services.alerts.scorecard(name)
+    return whole_or_rows(request, card, lambda: listing(request, [flat_columns(row) for row in card["rows"]]))
 
 
 @router.get(

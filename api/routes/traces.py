@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.cursor import decode_cursor, encode_cursor
 from api.dependencies import Reader, ServicesDep
 from api.documents import to_items
-from api.negotiate import TABLE_RESPONSES, Format, table
+from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table, whole_or_rows, with_example
 from api.problems import bad_value, not_found
 from api.services import Services
 from api.times import Window, parse_window
@@ -84,41 +84,32 @@ def traces(request: Request, services: ServicesDep, _key: Reader, query: Annotat
 @router.get(
     "/traces/{trace_id}",
     summary="One trace",
-    responses={
-        200: {
-            "content": {
-                "application/json": {
-                    "example": {
-                        "trace_id": "0af7651916cd43dd8448eb211c80319c",
-                        "facts": [],
-                        "spans": [],
-                        "evaluations": [],
-                        "outcomes": [],
-                    }
-                }
-            }
-        }
-    },
+    responses=with_example(
+        {"trace_id": "0af7651916cd43dd8448eb211c80319c", "facts": [], "spans": [], "evaluations": [], "outcomes": []}
+    ),
 )
 def trace(
+    request: Request,
     trace_id: Annotated[
         str, Path(max_length=64, description="trace id, hexadecimal", examples=["0af7651916cd43dd8448eb211c80319c"])
     ],
     services: ServicesDep,
     _key: Reader,
-) -> dict[str, Any]:
-    """Facts (one per mirror role), spans by start, evaluations and outcomes of one trace."""
+    _form: FormatQuery = None,
+) -> Response:
+    """Facts (one per mirror role), spans by start, evaluations and outcomes of one trace; CSV, Arrow, Parquet: the spans."""
     found = read_trace(services.store, trace_id.lower(), _MAX_SPANS)
     if found is None:
         do = "search by time, user or session: GET /api/v1/traces; spans sent a moment ago may not be written yet"
         raise not_found("trace", trace_id, (row["trace_id"] for row in _newest(services)), do)
-    return {
+    whole = {
         "trace_id": found.trace_id,
         "facts": to_items(found.facts),
         "spans": to_items(found.spans),
         "evaluations": to_items(found.evaluations),
         "outcomes": to_items(found.outcomes),
     }
+    return whole_or_rows(request, whole, lambda: table(request, found.spans))
 
 
 def search(services: Services, query: TraceQuery, now: datetime) -> tuple[Any, str | None]:
