@@ -67,13 +67,13 @@ def _indexed(spans: pl.DataFrame) -> pl.DataFrame:
 
     On an EVALUATOR span the target is what its one link names; its parent never is.
     """
+    spans = spans.with_row_index("row")
     members = (
-        spans.with_row_index("row")
-        .with_columns(entry=pl.col("attributes").map.entries())
+        spans.select("row", entry=pl.col("attributes").map.entries())
         .explode("entry")
         .unnest("entry")
+        .filter(pl.col("key").str.contains(_INDEXED))
         .with_columns(part=pl.col("key").str.extract_groups(_INDEXED))
-        .filter(pl.col("part").struct.field("2").is_not_null())
         .with_columns(
             scope=pl.col("part").struct.field("1"), item=pl.col("part").struct.field("2"), field=pl.col("part").struct.field("3")
         )
@@ -85,9 +85,7 @@ def _indexed(spans: pl.DataFrame) -> pl.DataFrame:
     def member(name: str) -> pl.Expr:
         return value.filter(pl.col("field") == name).drop_nulls().first()
 
-    carried = ("trace_id", "span_id", "session_id", "is_evaluator", "links", "evaluated_at", "received_at")
-    rows = members.group_by("row", "scope", "item").agg(
-        *(pl.col(column).first() for column in carried),
+    verdict = members.group_by("row", "scope", "item").agg(
         name=member("name"),
         score=to_score(member("score")),
         label=member("label"),
@@ -97,6 +95,8 @@ def _indexed(spans: pl.DataFrame) -> pl.DataFrame:
         evaluator_version=member("version"),
         json=member("metadata"),
     )
+    carried = ("row", "trace_id", "span_id", "session_id", "is_evaluator", "links", "evaluated_at", "received_at")
+    rows = verdict.join(spans.select(carried), on="row")
     is_linked = pl.col("links").list.len() == 1
     link = pl.col("links").list.first()
     own = ~pl.col("is_evaluator")
