@@ -45,7 +45,15 @@ def create(services: ServicesDep, key: Admin, new: NewKey, response: Response) -
     return {**_key_document(made), "secret": secret}
 
 
-@router.delete("/keys/{key_id}", summary="Revoke a key")
+@router.delete(
+    "/keys/{key_id}",
+    summary="Revoke a key",
+    responses={
+        200: {
+            "content": {"application/json": {"example": {"key_id": "0f1e2d3c4b5a", "revoked_at": "2026-03-01T10:00:00.000000Z"}}}
+        }
+    },
+)
 def revoke(
     key_id: Annotated[str, Path(max_length=64, description="the key's id")], services: ServicesDep, key: Admin
 ) -> dict[str, Any]:

@@ -23,13 +23,13 @@ DAYS = 30
 END = datetime(2026, 3, 1, tzinfo=UTC)
 
 _FILL = """
-INSERT INTO trace_facts (trace_id, started_at, service_name, environment, model_route, model, models, cohort, prompt_version, session_id,
-    user_id, mirror_role, name, duration_ns, n_spans, cost_usd, errored, received_at, computed_at, is_deleted)
-SELECT lower(hex(sipHash128(number))), toDateTime64({end:Int64} - number * {span:Int64} / {n:Int64}, 9, 'UTC'), 'support-agent', 'production',
-    if(number % 5 = 0, 'student', 'teacher'), 'm', ['m'], concat('cohort-', toString(cityHash64(number) % 10)),
-    concat('p-', toString(number % 2)), concat('s-', toString(intDiv(number, 4))), concat('u-', toString(cityHash64(number) % 200000)), 'none',
-    'handle', 1000000 * (cityHash64(number, 1) % 20000), 6, toDecimal64(0.001 * (cityHash64(number, 2) % 1000), 9), number % 1000 = 0,
-    now64(9), now64(9), 0
+INSERT INTO trace_facts (trace_id, started_at, service_name, environment, model_route, model, models, cohort, prompt_version,
+    session_id, user_id, mirror_role, name, duration_ns, n_spans, cost_usd, errored, received_at, computed_at, is_deleted)
+SELECT lower(hex(sipHash128(number))), toDateTime64({end:Int64} - number * {span:Int64} / {n:Int64}, 9, 'UTC'), 'support-agent',
+    'production', if(number % 5 = 0, 'student', 'teacher'), 'm', ['m'], concat('cohort-', toString(cityHash64(number) % 10)),
+    concat('p-', toString(number % 2)), concat('s-', toString(intDiv(number, 4))),
+    concat('u-', toString(cityHash64(number) % 200000)), 'none', 'handle', 1000000 * (cityHash64(number, 1) % 20000), 6,
+    toDecimal64(0.001 * (cityHash64(number, 2) % 1000), 9), number % 1000 = 0, now64(9), now64(9), 0
 FROM numbers({first:UInt64}, {count:UInt64})
 """
 
@@ -86,7 +86,8 @@ def test_search(store: Store) -> None:
 
 def test_one_trace_of_a_thousand_spans(store: Store) -> None:
     store.command(
-        "INSERT INTO span_records (trace_id, span_id, parent_span_id, name, start_time, end_time, duration_ns, attributes, received_at) "
+        "INSERT INTO span_records "
+        "(trace_id, span_id, parent_span_id, name, start_time, end_time, duration_ns, attributes, received_at) "
         "SELECT lower(hex(sipHash128(intDiv(number, 1000)))), lower(hex(number)), '', 'chat', t, t, 1, "
         "mapFromArrays(arrayMap(i -> concat('key.', toString(i)), range(15)), arrayMap(i -> toString(number + i), range(15))), t "
         "FROM (SELECT number, toDateTime64({end:Int64} - intDiv(number, 1000), 9, 'UTC') AS t FROM numbers(500000))",

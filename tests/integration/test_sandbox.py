@@ -292,7 +292,8 @@ def test_an_abandoned_query_frees_its_place(store: Store) -> None:
 
 def test_times_and_ids_come_as_times_and_texts(store: Store) -> None:
     query = (
-        "SELECT toDateTime('2026-03-01 12:00:00', 'UTC') AS t, toNullable(t) AS n, toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0') AS u, "
+        "SELECT toDateTime('2026-03-01 12:00:00', 'UTC') AS t, toNullable(t) AS n, "
+        "toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0') AS u, "
         "toDateTime64('2026-03-01 12:00:00.5', 3, 'UTC') AS f, toDate('2026-03-01') AS d"
     )
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)

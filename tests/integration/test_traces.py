@@ -121,9 +121,9 @@ def test_a_trace_is_read_whole(store: Store) -> None:
     write_traces(store, [trace_row(7), trace_row(8)])
     for span, parent, delay in (("a" * 16, "", 0), ("b" * 16, "a" * 16, 5)):
         store.command(
-            "INSERT INTO span_records (trace_id, span_id, parent_span_id, name, start_time, end_time, response_id, attributes, received_at, "
-            "row_version) VALUES ({t:String}, {s:String}, {p:String}, 'call', {at:DateTime64(9)}, {at:DateTime64(9)}, {r:String}, "
-            "{keys:Map(String, String)}, {at:DateTime64(9)}, 1)".replace("{keys:Map(String, String)}", "map('k', 'v')"),
+            "INSERT INTO span_records (trace_id, span_id, parent_span_id, name, start_time, end_time, response_id, attributes, "
+            "received_at, row_version) VALUES ({t:String}, {s:String}, {p:String}, 'call', {at:DateTime64(9)}, "
+            "{at:DateTime64(9)}, {r:String}, map('k', 'v'), {at:DateTime64(9)}, 1)",
             {"t": trace_id, "s": span, "p": parent, "at": START + timedelta(seconds=delay), "r": f"resp-{span[0]}"},
         )
     evaluations = [("e1", trace_id, "", ""), ("e2", "", "session-7", ""), ("e3", "", "", "resp-b"), ("e4", "", "session-7", "")]

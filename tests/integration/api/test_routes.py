@@ -34,7 +34,8 @@ def test_health_is_open_and_says_what_is_wrong(services: Services, client: TestC
 
 def test_prometheus_page(client: TestClient, store: Store) -> None:
     store.command(
-        "INSERT INTO ingest_ledger (minute, signal, key_id, entry, reason, n_items, source) VALUES (now(), 'traces', '', 'received', '', 7, 's')"
+        "INSERT INTO ingest_ledger (minute, signal, key_id, entry, reason, n_items, source) "
+        "VALUES (now(), 'traces', '', 'received', '', 7, 's')"
     )
     text = client.get("/metrics").text
     assert "spanwise_up 1.0" in text
@@ -188,7 +189,8 @@ def test_data_quality_names_what_nothing_reads(client: TestClient, store: Store)
     write_traces(store, [trace_row(1, quality_flags=["cost_lower_bound"]), trace_row(2, cost_usd=None)])
     store.command(
         "INSERT INTO span_records (trace_id, span_id, start_time, attributes, received_at) "
-        "VALUES ('t', 's', {at:DateTime64(9)}, map('my.own.key', '1', 'gen_ai.request.model', 'm', 'llm.input_messages.0.role', 'u'), {at:DateTime64(9)})",
+        "VALUES ('t', 's', {at:DateTime64(9)}, "
+        "map('my.own.key', '1', 'gen_ai.request.model', 'm', 'llm.input_messages.0.role', 'u'), {at:DateTime64(9)})",
         {"at": START},
     )
     report = get(client, "/api/v1/quality")

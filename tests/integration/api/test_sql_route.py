@@ -28,7 +28,7 @@ def test_columns_types_and_rows(client: TestClient, store: Store) -> None:
     write_traces(store, [trace_row(1), trace_row(2, cohort="vip", cost_usd=None)])
     answer = ask(
         client,
-        "SELECT cohort, started_at, cost_usd, models, errored FROM trace_facts WHERE model_route = {route:String} ORDER BY cohort",
+        "SELECT cohort, started_at, cost_usd, models, errored FROM trace_facts WHERE model_route = {route:String} ORDER BY 1",
         {"route": "teacher"},
     )
     assert answer.json() == {
@@ -47,7 +47,10 @@ def test_columns_types_and_rows(client: TestClient, store: Store) -> None:
 
 
 def test_arrow_parquet_and_csv_hold_what_json_holds(client: TestClient) -> None:
-    query = "SELECT number AS n, toString(number) AS s, if(number % 2 = 0, number / 4, NULL) AS f FROM numbers(200000) WHERE n % 3 = 0"
+    query = (
+        "SELECT number AS n, toString(number) AS s, if(number % 2 = 0, number / 4, NULL) AS f "
+        "FROM numbers(200000) WHERE n % 3 = 0"
+    )
     rows = ask(client, query).json()["rows"]
     arrow = pl.read_ipc_stream(io.BytesIO(ask(client, query, headers=ARROW).content))
     parquet = pl.read_parquet(io.BytesIO(ask(client, query, headers={"Accept": "application/vnd.apache.parquet"}).content))
