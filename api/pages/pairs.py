@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from analytics.series import read_series
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.content import Conversation, conversation_of
@@ -103,7 +102,7 @@ def pairs_page(
     pairs = [pair for pair in (_pair(services.store, pair) for pair in found) if pair]
     query = {"metric": metric, "evaluator": evaluator}
     path = f"/rollouts/{segment(name)}"
-    cohorts = [None, *_cohorts(services.alerts.scorecard(name))]
+    cohorts = [None, *_cohorts(services.store, question)]
     view = PairsView(
         rollout=name,
         rollout_href=path,
@@ -123,9 +122,15 @@ def pairs_page(
     return render(request, "pairs.html", view, active="/")
 
 
-def _cohorts(scorecard: Mapping[str, Any]) -> list[str]:
-    """Cohorts of the scorecard, by the traffic they have."""
-    return [row["cohort"] for row in sorted(scorecard.get("mix", ()), key=lambda row: -row["candidate"])]
+def _cohorts(store: Store, question: PairQuestion) -> list[str]:
+    """The candidate's cohorts, by traffic."""
+    filters = {"service": [question.service_name], "route": [question.candidate]}
+    traffic = read_series(store, "throughput", question.since, question.until, None, ["cohort"], filters).frame
+    found: list[str] = traffic.sort("n_traces", "cohort", descending=[True, False])["cohort"].to_list()
+    named = [cohort for cohort in found if cohort]
+    if question.cohort and question.cohort not in named:
+        named.append(question.cohort)
+    return named
 
 
 def _pair(store: Store, pair: TracePair) -> PairView | None:

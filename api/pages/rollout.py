@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,7 +21,8 @@ from api.pages.rendering import link, render, segment
 from api.pages.rollouts import VERDICT
 from api.pages.scorecard_view import Chart, CostLine, MetricTable, anchor_of, charts, cost_lines, metric_tables
 from api.pages.words import GUARDS, MEANINGS, OUTCOMES, Badge, cohort_name, metric_name, verdict_badge
-from api.services import Document
+from api.problems import ProblemError
+from api.services import Document, Services
 
 router = APIRouter(include_in_schema=False)
 
@@ -140,6 +142,7 @@ class RolloutView:
     as_of: datetime | None
     day_zero: datetime | None
     reference: str
+    declaration: str
     api: str
     pairs_href: str
     traces_href: str
@@ -150,11 +153,21 @@ def rollout_page(request: Request, name: str, services: ServicesDep, _key: Reade
     """One rollout; `plane` names the metric of the trade-off plane (`metric` or `metric:evaluator`)."""
     rollout = services.alerts.rollout(name)
     verdict = services.alerts.verdict(name)
-    if not verdict.get("comparison_id"):
+    card = _scorecard(services, name) if verdict.get("comparison_id") else None
+    if card is None:
         return render(request, "rollout_waiting.html", rollout, active="/", live=True)
-    card = SCORECARD.validate_python(services.alerts.scorecard(name))
     view = rollout_view(rollout, VERDICT.validate_python(verdict), card, services.alerts.gate(name), plane)
     return render(request, "rollout.html", view, active="/", live=True)
+
+
+def _scorecard(services: Services, name: str) -> Scorecard | None:
+    """None where a verdict is stored but the comparison is over, or has another model now."""
+    try:
+        return SCORECARD.validate_python(services.alerts.scorecard(name))
+    except ProblemError as problem:
+        if problem.kind != "no-comparison":
+            raise
+        return None
 
 
 def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Document, plane_metric: str) -> RolloutView:
@@ -202,9 +215,19 @@ def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Doc
         as_of=verdict.as_of,
         day_zero=verdict.day_zero,
         reference=verdict.reference,
+        declaration=_declaration(rollout) if rollout.get("discovered") else "",
         api=f"/api/v1/rollouts/{segment(name)}",
         pairs_href=f"/rollouts/{segment(name)}/pairs",
         traces_href=link("/traces", {"service": service, "route": verdict.candidate_route}),
+    )
+
+
+def _declaration(rollout: Document) -> str:
+    """What would declare a discovered rollout, in the settings file's words (JSON strings are TOML strings)."""
+    fields = ("name", "service", "baseline", "candidate")
+    lines = [f"{field} = {json.dumps(rollout[field])}" for field in fields]
+    return "\n".join(
+        ("[[rollout]]", *lines, "high_value_cohorts = []", "gates = { max_cost_ratio = 0.5, max_regression = 0.03 }")
     )
 
 
