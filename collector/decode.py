@@ -74,6 +74,42 @@ def structure(columns: str) -> str:
 SPAN_STRUCTURE = structure(_SPANS)
 LOG_STRUCTURE = structure(_LOGS)
 
+DECODED = (
+    (
+        "trace_id",
+        "span_id",
+        "parent_span_id",
+        "trace_state",
+        "name",
+        "span_kind",
+        "scope_name",
+        "scope_version",
+        "scope_schema_url",
+    )
+    + (
+        "resource_schema_url",
+        "resource_attributes",
+        "links",
+        "dropped_attributes_count",
+        "dropped_events_count",
+        "dropped_links_count",
+    )
+    + (
+        "row_version",
+        "status_code",
+        "status_message",
+        "start_ns",
+        "end_ns",
+        "received_ns",
+        "keys",
+        "texts",
+        "types",
+        "event_times",
+    )
+    + ("event_names", "event_attributes", "has_duplicate_keys", "has_empty_key", "has_bad_parent", "has_bad_link")
+)
+"""What `spans` and `stored_spans` give: a span's own fields, times in nanoseconds, and its attributes as three arrays."""
+
 _LONGEST_TIME = (1 << 63) - 1
 _IS_LINK = (
     "length(t) = 16 AND length(s) = 8 AND t != unhex('00000000000000000000000000000000') AND s != unhex('0000000000000000')"
@@ -110,7 +146,8 @@ def spans(source: str) -> str:
     received_at AS received_ns, {", ".join(f"`{name}`" for name in joined)}
 FROM {source}"""
     per_span = f"SELECT {scope}, {', '.join(own.values())} FROM (\n{rows}\n)\nARRAY JOIN {arrays}"
-    return sqltext.step(sqltext.step(per_span, _span_columns()), _clean_columns())
+    final = {name: name for name in DECODED} | _clean_columns()
+    return sqltext.nested(per_span, [*scope.split(", "), *own.values()], _span_columns() | _listed_columns(), final)
 
 
 def _span_columns() -> dict[str, str]:
@@ -146,18 +183,22 @@ def _span_columns() -> dict[str, str]:
     }
 
 
+def _listed_columns() -> dict[str, str]:
+    """Lists of several elements as JSON; most spans have none."""
+    unread = any_value.is_unread_list("t", "y")
+    read = f"arrayMap((t, y) -> if({unread}, {any_value.list_text('t')}, t), raw_texts, raw_types)"
+    return {"all_texts": f"if(arrayExists((t, y) -> {unread}, raw_texts, raw_types), {read}, raw_texts)"}
+
+
 def _clean_columns() -> dict[str, str]:
-    """Keys once each, the last one counting, none empty; lists of several elements as JSON."""
+    """Keys once each, the last one counting, none empty."""
     uniq = "arrayReverse(arrayEnumerateUniq(arrayReverse(s_attributes_key)))"
-    is_dirty = "has_duplicate_keys OR has_empty_key"
 
     def clean(column: str) -> str:
         kept = f"arrayFilter((x, k, n) -> n = 1 AND k != '', {column}, s_attributes_key, {uniq})"
-        return f"if({is_dirty}, {kept}, {column})"
+        return f"if(has_duplicate_keys OR has_empty_key, {kept}, {column})"
 
-    unread = any_value.is_unread_list("t", "y")
-    texts = f"if(arrayExists((t, y) -> {unread}, raw_texts, raw_types), arrayMap((t, y) -> if({unread}, {any_value.list_text('t')}, t), raw_texts, raw_types), raw_texts)"
-    return {"keys": clean("s_attributes_key"), "texts": clean(texts), "types": clean("raw_types")}
+    return {"keys": clean("s_attributes_key"), "texts": clean("all_texts"), "types": clean("raw_types")}
 
 
 _SPAN_HEAD = (

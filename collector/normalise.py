@@ -35,7 +35,7 @@ from collector.attributes import (
     SERVICE_KEYS,
     Reading,
 )
-from collector.decode import moment
+from collector.decode import DECODED, moment
 from collector.dialects import (
     CANCELLATIONS,
     DIALECTS,
@@ -354,6 +354,7 @@ def summed() -> dict[str, str]:
         "all_input": "n_input_tokens + if(adds_cache, n_cache, 0)",
         "all_output": "n_output_tokens + if(adds_thought, n_thought, 0)",
         "is_total_given": "n_total_tokens IS NOT NULL AND assumeNotNull(n_total_tokens) >= ifNull(all_input, 0) + ifNull(all_output, 0)",
+        "is_zero_unpriced": "ifNull(cost = 0 AND ifNull(all_input, 0) + ifNull(all_output, 0) > 0, false)",
     }
 
 
@@ -441,27 +442,22 @@ def statement(decoded: str, *, with_documents: bool = True, with_messages: bool 
     """
     no_members = "CAST([], 'Array(Tuple(String, String))')"
     members = f"if({_has(_DOCUMENT_KEYS)}, {documents.members()}, {no_members})" if with_documents else no_members
-    steps = [
-        translated(),
-        {"members": members},
-        gathered(with_documents=with_documents),
-        unwrapped(),
-        ranked(),
-        placed(),
-        picked(),
-        read(),
-        judged(),
-        settled(),
-        summed(),
-        {"is_zero_unpriced": "ifNull(cost = 0 AND ifNull(all_input, 0) + ifNull(all_output, 0) > 0, false)"},
-    ]
-    source = decoded
-    for columns in steps:
-        source = sqltext.step(source, columns)
     columns = own_columns() | finished() | gathered_metadata(with_documents=with_documents)
     columns["tool_call_names"] = tool_call_names() if with_messages else "emptyArrayString()"
-    listed = ",\n    ".join(f"{columns[name]} AS c_{name}" for name in SPAN_COLUMNS)
-    return f"SELECT\n    {listed}\nFROM (\n{source}\n)"
+    derived = {
+        **translated(),
+        "members": members,
+        **gathered(with_documents=with_documents),
+        **unwrapped(),
+        **ranked(),
+        **placed(),
+        **picked(),
+        **read(),
+        **judged(),
+        **settled(),
+        **summed(),
+    }
+    return sqltext.nested(decoded, DECODED, derived, {f"c_{name}": columns[name] for name in SPAN_COLUMNS})
 
 
 def own_columns() -> dict[str, str]:

@@ -214,9 +214,11 @@ class Spool:
             self._closed.remove(segment)
 
     def close(self) -> None:
-        """Close files and release the directory; what is left is recovered by the next owner."""
+        """Close files and release the directory; what is left is recovered by the next owner. A second call does nothing."""
         self.close_segments()
-        os.close(self._lock_file)
+        if self._lock_file >= 0:
+            os.close(self._lock_file)
+            self._lock_file = -1
 
     # -- looking -------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def text(value: str) -> str:
@@ -39,3 +40,65 @@ def step(source: str, columns: Mapping[str, str]) -> str:
     """One more SELECT around `source`, with `columns` (alias -> expression) added to what it has."""
     lines = ",\n    ".join(f"{expression} AS {alias}" for alias, expression in columns.items())
     return f"SELECT *,\n    {lines}\nFROM (\n{source}\n)"
+
+
+def nested(source: str, columns: Sequence[str], derived: Mapping[str, str], final: Mapping[str, str]) -> str:
+    """
+    A chain of SELECTs from `source` to `final`, in which every derived column is worked out once.
+
+    A derived column lies one SELECT above the columns it names, because a name used beside its own definition would be written out
+    at each use. Every SELECT passes on only what a later one needs, and what `final` alone needs goes through as one tuple: the
+    engine resolves every column of every SELECT anew with each insert, which is most of what a small insert costs.
+
+    Args:
+        source: a SELECT with `columns`.
+        derived, final: alias -> expression over `columns` and derived columns.
+    """
+    known = {*columns, *derived}
+    uses = {alias: _names(expression, known) - {alias} for alias, expression in derived.items()}
+    middle = set[str]().union(*uses.values())
+    carried = sorted(set(columns) & set[str]().union(*(_names(e, known) for e in final.values())) - middle)
+    final = {alias: _replaced(e, {name: f"carried.{n}" for n, name in enumerate(carried, 1)}) for alias, e in final.items()}
+    selects = [list(_aliased(final))]
+    needed = set[str]().union(*(_names(expression, known) for expression in final.values()))
+    for layer in reversed(_layers(uses, set(columns))):
+        kept = {alias: derived[alias] for alias in layer if alias in needed}
+        passed = needed - kept.keys()
+        selects.append([*sorted(passed), "carried", *_aliased(kept)])
+        needed = passed.union(*(uses[alias] for alias in kept))
+    if len(selects) > 1:
+        selects[-1][selects[-1].index("carried")] = f"({', '.join(carried)}, 0) AS carried"
+    for select in reversed(selects):
+        listed = ",\n    ".join(select)
+        source = f"SELECT\n    {listed}\nFROM (\n{source}\n)"
+    return source
+
+
+def _layers(uses: Mapping[str, set[str]], available: set[str]) -> list[list[str]]:
+    """Derived columns in groups, each of which names only columns of the groups before it."""
+    layers = []
+    left = dict(uses)
+    while left:
+        layer = [alias for alias, names in left.items() if names <= available]
+        if not layer:
+            raise ValueError(f"columns that need each other: {sorted(left)}")
+        layers.append(layer)
+        available = available.union(layer)
+        left = {alias: names for alias, names in left.items() if alias not in available}
+    return layers
+
+
+def _aliased(columns: Mapping[str, str]) -> Iterable[str]:
+    return (expression if expression == alias else f"{expression} AS {alias}" for alias, expression in columns.items())
+
+
+_WORD = re.compile(r"'(?:[^'\\]|\\.)*'|[A-Za-z_][A-Za-z_0-9]*")
+
+
+def _names(expression: str, known: set[str]) -> set[str]:
+    """The columns an expression names; words inside literals are none."""
+    return set(_WORD.findall(expression)) & known
+
+
+def _replaced(expression: str, replacements: Mapping[str, str]) -> str:
+    return _WORD.sub(lambda found: replacements.get(found[0], found[0]), expression)

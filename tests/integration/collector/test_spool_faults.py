@@ -1,0 +1,321 @@
+"""
+What was acknowledged is in the store once, whatever happens in between: the process is killed at random points, the disk is
+full, the store is gone, slow or refuses a request. The ledger adds up after each.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from collector.config import CollectorConfig, FlushConfig, SpoolConfig
+from collector.flusher import Flusher
+from collector.quarantine import drop, retry
+from collector.records import Counts, Entry, Signal, SpoolRecord
+from collector.spool import Spool, SpoolFullError, SpoolWriteError, claim_directory
+from storage.client import Store
+from storage.clock import WallClock
+from storage.errors import DataDirectoryBusyError, StoreRefusedError, StoreUnavailableError
+from storage.ledger_report import read_ledger_totals
+from storage.quarantine import read_quarantine
+from tests.bench.payload import make_request
+
+pytestmark = pytest.mark.integration
+
+START_NS = 1_763_700_000_000_000_000
+
+
+def record(seed: int, n_spans: int = 3) -> SpoolRecord:
+    return SpoolRecord(Signal.TRACES, "key", START_NS, make_request(n_spans, seed, START_NS), Counts(n_spans))
+
+
+def balance(store: Store) -> dict[str, int]:
+    totals = read_ledger_totals(store)
+    return dict(totals.group_by("entry").agg(pl.col("n_items").sum()).iter_rows())
+
+
+def n_stored(store: Store) -> int:
+    return int(store.frame("SELECT count() AS n FROM span_records FINAL")["n"][0])
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Spool]:
+    spool = Spool(tmp_path / "spool", SpoolConfig())
+    yield spool
+    spool.close()
+
+
+def make_flusher(spool: Spool, store: Store, directory: Path) -> Flusher:
+    return Flusher(spool, store, CollectorConfig(flush=FlushConfig(drain_seconds=0)), directory, WallClock())
+
+
+def test_a_replay_after_any_step_doubles_nothing(spool: Spool, store: Store, tmp_path: Path) -> None:
+    spool.append(record(1))
+    (segment,) = spool.close_segments()
+    kept = segment.path.read_bytes()
+    make_flusher(spool, store, tmp_path).flush()
+    before = store.frame("SELECT * FROM span_records ORDER BY span_id"), balance(store)
+
+    segment.path.write_bytes(kept)  # as if the process had died before it could remove the segment
+    spool.close()
+    again = Spool(tmp_path / "spool", SpoolConfig())
+    make_flusher(again, store, tmp_path).flush()
+    again.close()
+
+    assert store.frame("SELECT * FROM span_records ORDER BY span_id").equals(before[0])
+    assert balance(store) == before[1] == {"requests": 1, "received": 3, "accepted": 3, "written": 3}
+    assert store.frame("SELECT count() AS n FROM evaluation_records")["n"][0] == 3
+
+
+def test_the_same_spans_in_another_batch_are_the_same_rows(spool: Spool, store: Store, tmp_path: Path) -> None:
+    for n_spans in (3, 8):  # the first three of the eight are the three
+        spool.append(record(1, n_spans))
+    flusher = make_flusher(spool, store, tmp_path)
+    flusher.flush()
+    assert n_stored(store) == 8
+    assert balance(store)["written"] == 11
+
+
+def test_a_torn_tail_is_cut_and_the_rest_is_kept(spool: Spool, store: Store, tmp_path: Path) -> None:
+    for seed in range(3):
+        spool.append(record(seed))
+    (segment,) = spool.close_segments()
+    data = segment.path.read_bytes()
+    spool.close()
+    rng = random.Random(5)
+    third = 2 * len(data) // 3
+    for cut in (len(data) - 1, third + 1, rng.randrange(third + 2, len(data))):
+        segment.path.write_bytes(data[:cut])
+        recovered = Spool(tmp_path / "spool", SpoolConfig())
+        assert recovered.n_pending == 6
+        recovered.close()
+    damaged = bytearray(data)
+    damaged[-20] ^= 1
+    segment.path.write_bytes(damaged)
+    recovered = Spool(tmp_path / "spool", SpoolConfig())
+    assert recovered.n_pending == 6
+    make_flusher(recovered, store, tmp_path).flush()
+    recovered.close()
+    assert n_stored(store) == 6
+
+
+class Gone(Store):
+    """A store that answers when it is told to."""
+
+    def __init__(self, store: Store) -> None:
+        self.__dict__.update(store.__dict__)
+        self.error: Exception | None = None
+        self.n_asked = 0
+
+    def command(self, *args: Any, **kwargs: Any) -> None:
+        self.n_asked += 1
+        if self.error is not None:
+            raise self.error
+        super().command(*args, **kwargs)
+
+
+def test_without_a_store_requests_are_taken_until_the_bound_and_written_later(store: Store, tmp_path: Path) -> None:
+    size = len(record(0).payload)
+    spool = Spool(tmp_path / "spool", SpoolConfig(max_bytes=size * 5))
+    gone = Gone(store)
+    gone.error = StoreUnavailableError("gone")
+    flusher = make_flusher(spool, gone, tmp_path)
+    n_accepted = 0
+    with pytest.raises(SpoolFullError) as caught:
+        for seed in range(100):
+            spool.append(record(seed))
+            n_accepted += 1
+            with pytest.raises(StoreUnavailableError):
+                flusher.flush()
+    assert 3 <= n_accepted <= 5
+    assert caught.value.retry_delay == 1.0
+    assert spool.pending()[next(key for key in spool.pending() if key.entry is Entry.WRITTEN)] == 3 * n_accepted
+    gone.error = None
+    flusher.flush()
+    assert n_stored(store) == 3 * n_accepted
+    assert spool.used_bytes == 0
+    spool.append(record(200))
+    spool.close()
+
+
+def test_the_flusher_catches_up_by_itself(spool: Spool, store: Store, tmp_path: Path) -> None:
+    gone = Gone(store)
+    gone.error = StoreUnavailableError("gone")
+    config = CollectorConfig(
+        spool=SpoolConfig(segment_seconds=0.01),
+        flush=FlushConfig(backoff_seconds=0.01, backoff_max_seconds=0.05, drain_seconds=0),
+    )
+    flusher = Flusher(spool, gone, config, tmp_path, WallClock())
+    flusher.start()
+    spool.append(record(1))
+    wait_until(lambda: flusher.last_error != "" and gone.n_asked >= 2)
+    gone.error = None
+    wait_until(lambda: spool.n_pending == 0 and flusher.last_error == "")
+    flusher.stop()
+    assert n_stored(store) == 3
+
+
+def wait_until(condition: Any, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "condition never held"
+        time.sleep(0.01)
+
+
+class Picky(Store):
+    """A store that refuses whatever file holds certain bytes."""
+
+    def __init__(self, store: Store, poison: bytes) -> None:
+        self.__dict__.update(store.__dict__)
+        self.poison: bytes | None = poison
+
+    def command(self, sql: str, parameters: Any = None, settings: Any = None) -> None:
+        start = sql.find("file('")
+        if start >= 0 and self.poison is not None:
+            path = sql[start + 6 : sql.index("'", start + 6)]
+            if self.poison in Path(path).read_bytes():
+                raise StoreRefusedError("indigestible")
+        super().command(sql, parameters, settings)
+
+
+def test_the_request_that_is_refused_is_quarantined_alone_and_can_be_retried(spool: Spool, store: Store, tmp_path: Path) -> None:
+    for seed in range(9):
+        spool.append(record(seed))
+    poison = bytes.fromhex(span_ids(4)[0])
+    picky = Picky(store, poison)
+    flusher = make_flusher(spool, picky, tmp_path)
+    flusher.flush()
+    assert n_stored(store) == 24
+    assert balance(store) == {"requests": 9, "received": 27, "accepted": 27, "written": 24, "quarantined": 3}
+    (held,) = read_quarantine(store).to_dicts()
+    assert (held["state"], held["n_items"], held["reason"]) == ("held", 3, "indigestible")
+
+    picky.poison = None
+    assert retry(store, spool, held["quarantine_id"]) == 3
+    flusher.flush()
+    assert n_stored(store) == 27
+    after = balance(store)
+    assert after["accepted"] == after["written"] == 27
+    assert after.get("quarantined", 0) == 0
+    with pytest.raises(LookupError):
+        drop(store, held["quarantine_id"])
+
+
+def test_when_even_nothing_is_refused_nothing_is_quarantined(spool: Spool, store: Store, tmp_path: Path) -> None:
+    spool.append(record(1))
+    gone = Gone(store)
+    gone.error = StoreRefusedError("no such table")
+    with pytest.raises(StoreUnavailableError, match="refuses even an empty segment"):
+        make_flusher(spool, gone, tmp_path).flush()
+    assert spool.n_pending == 3
+    assert read_quarantine(store).is_empty()
+
+
+def test_a_full_disk_is_pushed_back_and_what_was_taken_before_stays(
+    spool: Spool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool.append(record(1))
+    real = os.pwrite
+
+    def full(file: int, data: bytes, offset: int) -> int:
+        real(file, bytes(data)[:100], offset)
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", full)
+        with pytest.raises(SpoolWriteError, match="No space left"):
+            spool.append(record(2))
+    spool.append(record(3))
+    make_flusher(spool, store, tmp_path).flush()
+    assert n_stored(store) == 6
+    assert balance(store)["written"] == 6
+
+
+def test_a_spool_has_one_owner_and_orphans_are_adopted(tmp_path: Path) -> None:
+    first = Spool(claim_directory(tmp_path), SpoolConfig())
+    second = Spool(claim_directory(tmp_path), SpoolConfig())
+    with pytest.raises(DataDirectoryBusyError):
+        Spool(tmp_path / "0", SpoolConfig())
+    second.append(record(1))
+    second.close()
+    first.close()
+    heir = Spool(claim_directory(tmp_path), SpoolConfig())
+    assert heir.n_pending == 3
+    heir.close()
+
+
+WRITER = """
+import sys, threading
+from pathlib import Path
+from collector.config import SpoolConfig
+from collector.spool import Spool
+from tests.integration.collector.test_spool_faults import record
+spool = Spool(Path(sys.argv[1]), SpoolConfig(segment_bytes=20000))
+def work(first):
+    for seed in range(first, first + 100000, 4):
+        spool.append(record(seed))
+        sys.stdout.write(f"{seed}\\n"); sys.stdout.flush()
+for n in range(4):
+    threading.Thread(target=work, args=(int(sys.argv[2]) + n,)).start()
+"""
+
+
+def killed_writer(directory: Path, first: int, n_acknowledged: int) -> list[int]:
+    """Seeds a process acknowledged before it was killed without warning."""
+    root = Path(__file__).parents[3]
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(directory), str(first)],
+        stdout=subprocess.PIPE,
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
+    assert process.stdout is not None
+    seeds = [int(process.stdout.readline()) for _ in range(n_acknowledged)]
+    process.send_signal(signal.SIGKILL)
+    rest = process.stdout.read().decode()
+    process.stdout.close()
+    process.wait()
+    return seeds + [int(line) for line in rest.splitlines() if rest.endswith("\n") or line != rest.splitlines()[-1]]
+
+
+def check_kills(store: Store, directory: Path, n_kills: int) -> None:
+    rng = random.Random(11)
+    acknowledged: set[int] = set()
+    for life in range(n_kills):
+        acknowledged |= set(killed_writer(directory / "spool", 1_000_000 * life, rng.randrange(1, 60)))
+        spool = Spool(directory / "spool", SpoolConfig())
+        make_flusher(spool, store, directory).flush()
+        spool.close()
+    spans = store.frame("SELECT span_id FROM span_records FINAL")["span_id"]
+    assert spans.is_unique().all()
+    lines = balance(store)
+    assert lines["received"] == lines["accepted"] == lines["written"] == len(spans)
+    stored = set(spans)
+    for seed in acknowledged:
+        assert set(span_ids(seed)) <= stored, f"request {seed} was acknowledged and lost"
+
+
+def span_ids(seed: int) -> list[str]:
+    from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+    request = ExportTraceServiceRequest.FromString(record(seed).payload)
+    return [span.span_id.hex() for span in request.resource_spans[0].scope_spans[0].spans]
+
+
+def test_killed_under_load_loses_nothing_acknowledged(store: Store, tmp_path: Path) -> None:
+    check_kills(store, tmp_path, n_kills=3)
+
+
+@pytest.mark.soak
+def test_killed_hundreds_of_times(store: Store, tmp_path: Path) -> None:
+    check_kills(store, tmp_path, n_kills=300)
