@@ -13,7 +13,7 @@ from analytics.config import AnalyticsConfig
 from analytics.outcome_step import OutcomeStep
 from analytics.price_book import PriceBook
 from analytics.runs import EPOCH, NOTHING_TO_DO, Recorder, Seen
-from storage.assembly import read_traces_between
+from storage.assembly import read_span_hours, read_traces_between
 from storage.client import Store
 from storage.errors import RetryableError
 from storage.facts import write_span_facts, write_trace_facts
@@ -73,13 +73,11 @@ class AssembleJob:
     def rebuild(self, recorder: Recorder, book: PriceBook, since: datetime, until: datetime) -> int:
         """Facts and outcomes again of every trace with a span that started in [since, until); returns how many traces."""
         n_traces = self._n_set_aside = 0
-        hour = since
-        while hour < until:
-            end = min(until, hour.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
-            times = read_traces_between(self._store, hour, end)
+        hours = read_span_hours(self._store, since, until)
+        for done, hour in enumerate(hours, 1):
+            times = read_traces_between(self._store, max(since, hour), min(until, hour + timedelta(hours=1)))
             n_traces += self._assemble_traces(times, recorder, book)
-            hour = end
-            recorder.advance((hour - since) / (until - since) * 0.9)
+            recorder.advance(0.9 * done / len(hours))
         return n_traces
 
     def _assemble_window(self, touched: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:

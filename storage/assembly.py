@@ -28,6 +28,13 @@ def read_trace_times(store: Store, traces: Sequence[str], received_since: dateti
     return _shaped(store.frame(load("read_trace_times"), parameters), TRACE_TIMES)
 
 
+def read_span_hours(store: Store, since: datetime, until: datetime) -> list[datetime]:
+    """Hours with a span that started in [since, until), in order."""
+    frame = store.frame(load("read_span_hours"), {"since": since, "until": until})
+    hours: list[datetime] = pl.from_epoch(frame["hour"], "s").dt.replace_time_zone("UTC").to_list()
+    return hours
+
+
 def read_traces_between(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
     """`TRACE_TIMES` and `n_spans` of every trace with a span that started in [since, until); of these spans alone."""
     frame = store.frame(load("read_traces_between"), {"since": since, "until": until})

@@ -270,4 +270,6 @@ def _write(store: Store, table: str, rows: pl.DataFrame, lost: pl.DataFrame, com
     """Insert rows as live and keys as deleted; what a deleted row does not say is empty."""
     version = pl.lit(computed_at).dt.cast_time_unit("ns").dt.convert_time_zone("UTC").alias("computed_at")
     store.insert(table, rows.with_columns(version, is_deleted=pl.lit(0, dtype=pl.UInt8)))
-    store.insert(table, lost.with_columns(version, is_deleted=pl.lit(1, dtype=pl.UInt8)))
+    # A row that moved within its hour keeps its sorting key: the live row must outrank what takes the old one back.
+    before = (version - pl.duration(microseconds=1, time_unit="ns")).alias("computed_at")
+    store.insert(table, lost.with_columns(before, is_deleted=pl.lit(1, dtype=pl.UInt8)))
