@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import spanwise
+from spanwise.commands import alerts, data, gate, imports, jobs, key, quarantine, scorecard, setup, traces
 from storage.errors import SpanwiseError
 
 app = typer.Typer(
@@ -73,6 +74,11 @@ def demo(
     from spanwise.demo import run
 
     raise typer.Exit(run(wait=wait, seed=seed, port=port))
+
+
+for _module in (gate, scorecard, traces, alerts, imports, quarantine, jobs, data, setup):
+    _module.register(app)
+app.add_typer(key.app)
 
 
 def main() -> None:

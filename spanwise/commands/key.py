@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,9 +35,17 @@ def create(
     data_dir: DataDir = None,
     url: Url = None,
     as_json: AsJson = False,
+    secret_file: Annotated[
+        Path | None, typer.Option(help="write the secret to this new file, readable by its owner only")
+    ] = None,
 ) -> None:
     """Make a key and print its secret, once. From the first key on every door asks for one."""
     made = _create(load(config, {"data_dir": data_dir}), url, name, scope)
+    if secret_file is not None:
+        with open(secret_file, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(made["secret"])
+        console.print(f"key {made['key_id']} for {name!r}: secret in {secret_file}", markup=False, highlight=False)
+        return
     if as_json:
         print(json.dumps(made))
         return
