@@ -71,7 +71,7 @@ def roll_up_verdicts(
 
 def to_metric_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows with some columns of `METRIC_ROWS`, completed with '', 0 and [] and sorted by key."""
-    whole = pl.concat([METRIC_ROWS.to_frame(), rows], how="diagonal_relaxed").select(list(METRIC_ROWS)).cast(dict(METRIC_ROWS))
+    whole = pl.concat([METRIC_ROWS.to_frame(), rows], how="diagonal_relaxed").select(list(METRIC_ROWS)).cast(METRIC_ROWS)
     lists = [pl.col(name).fill_null(pl.lit([], kind)) for name, kind in METRIC_ROWS.items() if isinstance(kind, pl.List)]
     return whole.with_columns(cs.string().fill_null(""), cs.numeric().fill_null(0), *lists).sort(list(METRIC_KEY))
 

@@ -36,32 +36,32 @@ FEEDBACK = pl.Struct({"name": pl.String, "delay_ns": pl.Int64})
 # One row per trace, sorted by start. A mirrored request is two rows: the served one (`primary`) and its `shadow`.
 TRACES = pl.Schema(
     {
-        "trace_id": pl.String,  # 32 lower-case hex digits
+        "trace_id": pl.String(),  # 32 lower-case hex digits
         "started_at": pl.Datetime("ns", "UTC"),
-        "service": pl.String,
-        "environment": pl.String,
-        "session_id": pl.String,
-        "user_id": pl.String,
-        "cohort": pl.String,
-        "route": pl.String,  # first chosen
-        "model": pl.String,  # of that route
-        "prompt_name": pl.String,
-        "prompt_version": pl.String,
-        "duration_ns": pl.Int64,
-        "ttft_ns": pl.Int64,
-        "input_tokens": pl.Int64,  # of all attempts that reported usage
-        "output_tokens": pl.Int64,
-        "cost_usd": pl.Float64,  # of all attempts
+        "service": pl.String(),
+        "environment": pl.String(),
+        "session_id": pl.String(),
+        "user_id": pl.String(),
+        "cohort": pl.String(),
+        "route": pl.String(),  # first chosen
+        "model": pl.String(),  # of that route
+        "prompt_name": pl.String(),
+        "prompt_version": pl.String(),
+        "duration_ns": pl.Int64(),
+        "ttft_ns": pl.Int64(),
+        "input_tokens": pl.Int64(),  # of all attempts that reported usage
+        "output_tokens": pl.Int64(),
+        "cost_usd": pl.Float64(),  # of all attempts
         "attempts": pl.List(ATTEMPT),
-        "retried": pl.Boolean,
-        "fell_back": pl.Boolean,
-        "timed_out": pl.Boolean,
-        "errored": pl.Boolean,
+        "retried": pl.Boolean(),
+        "fell_back": pl.Boolean(),
+        "timed_out": pl.Boolean(),
+        "errored": pl.Boolean(),
         "sampled_evaluators": pl.List(pl.String),  # a verdict is to be expected from these
         "verdicts": pl.List(VERDICT),
         "feedback": pl.List(FEEDBACK),
-        "mirror_group": pl.String,  # '' unless mirrored
-        "mirror_role": pl.String,  # '', primary, shadow
+        "mirror_group": pl.String(),  # '' unless mirrored
+        "mirror_role": pl.String(),  # '', primary, shadow
     }
 )
 

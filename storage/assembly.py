@@ -13,12 +13,12 @@ from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
 
-TRACE_TIMES = pl.Schema({"trace_id": pl.String, "first_start": _TIME, "last_start": _TIME})
+TRACE_TIMES = pl.Schema({"trace_id": pl.String(), "first_start": _TIME, "last_start": _TIME})
 """Between which times the spans of a trace started."""
 
-SESSION_INDEX = pl.Schema({"trace_id": pl.String, "session_id": pl.String, "mirror_role": pl.String, "started_at": _TIME})
+SESSION_INDEX = pl.Schema({"trace_id": pl.String(), "session_id": pl.String(), "mirror_role": pl.String(), "started_at": _TIME})
 """Traces of sessions."""
-RESPONSE_INDEX = pl.Schema({"response_id": pl.String, "trace_id": pl.String, "span_id": pl.String, "start_time": _TIME})
+RESPONSE_INDEX = pl.Schema({"response_id": pl.String(), "trace_id": pl.String(), "span_id": pl.String(), "start_time": _TIME})
 """Spans of responses."""
 
 

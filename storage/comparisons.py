@@ -14,19 +14,19 @@ _TIME = pl.Datetime("ns", "UTC")
 
 COMPARISONS = pl.Schema(
     {
-        "comparison_id": pl.String,
-        "rollout": pl.String,
-        "service_name": pl.String,
-        "environment": pl.String,
-        "baseline_route": pl.String,
-        "baseline_model": pl.String,
-        "candidate_route": pl.String,
-        "candidate_model": pl.String,
+        "comparison_id": pl.String(),
+        "rollout": pl.String(),
+        "service_name": pl.String(),
+        "environment": pl.String(),
+        "baseline_route": pl.String(),
+        "baseline_model": pl.String(),
+        "candidate_route": pl.String(),
+        "candidate_model": pl.String(),
         "opened_at": _TIME,
         "day_zero": pl.Datetime("ms", "UTC"),
         "closed_at": _TIME,
-        "settings_hash": pl.String,
-        "detail": pl.String,
+        "settings_hash": pl.String(),
+        "detail": pl.String(),
     }
 )
 """`detail`: settings and frozen references as JSON; `closed_at` null while it is open."""
@@ -76,7 +76,7 @@ def write_checkpoints(store: Store, checkpoints: list[Checkpoint]) -> None:
     """Replace the checkpoints of these comparisons."""
     rows = [(c.comparison_id, c.settled_at, c.state, c.hash) for c in checkpoints]
     schema = pl.Schema(
-        {"comparison_id": pl.String, "settled_at": pl.Datetime("ns", "UTC"), "state": pl.String, "hash": pl.String}
+        {"comparison_id": pl.String(), "settled_at": pl.Datetime("ns", "UTC"), "state": pl.String(), "hash": pl.String()}
     )
     store.insert("streams", pl.DataFrame(rows, schema=schema, orient="row"))
 

@@ -24,7 +24,9 @@ class StorageConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     database: str = Field("spanwise", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="ClickHouse database of all tables")
-    cluster: str = Field("", pattern=r"^[A-Za-z0-9_-]*$", description="ClickHouse cluster: tables become Replicated and Distributed")
+    cluster: str = Field(
+        "", pattern=r"^[A-Za-z0-9_-]*$", description="ClickHouse cluster: tables become Replicated and Distributed"
+    )
     connect_timeout_seconds: float = Field(10.0, gt=0, description="seconds to wait for a connection to the server")
     query_timeout_seconds: float = Field(300.0, gt=0, description="seconds to wait for an answer of the server")
     retention: RetentionConfig = Field(default_factory=RetentionConfig, description="how long rows are kept")

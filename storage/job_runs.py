@@ -50,19 +50,19 @@ class JobRun:
 
 JOB_RUNS = pl.Schema(
     {
-        "run_id": pl.String,
-        "kind": pl.String,
+        "run_id": pl.String(),
+        "kind": pl.String(),
         "started_at": _TIME,
         "finished_at": _TIME,
-        "state": pl.String,
+        "state": pl.String(),
         "watermark": _TIME,
-        "rows_read": pl.UInt64,
-        "rows_written": pl.UInt64,
-        "seconds": pl.Float64,
-        "watermark_lag_seconds": pl.Float64,
-        "progress": pl.Float64,
-        "detail": pl.String,
-        "error": pl.String,
+        "rows_read": pl.UInt64(),
+        "rows_written": pl.UInt64(),
+        "seconds": pl.Float64(),
+        "watermark_lag_seconds": pl.Float64(),
+        "progress": pl.Float64(),
+        "detail": pl.String(),
+        "error": pl.String(),
     }
 )
 

@@ -103,5 +103,5 @@ class Lease:
 
     def _append(self, term: int, now: datetime, expires_at: datetime) -> None:
         row = {"name": self._name, "holder": self._holder, "term": term, "expires_at": expires_at, "changed_at": now}
-        schema = {"term": pl.UInt64, "expires_at": _TIME, "changed_at": _TIME}
+        schema = {"term": pl.UInt64(), "expires_at": _TIME, "changed_at": _TIME}
         self._store.insert("leases", pl.DataFrame([row], schema_overrides=schema))

@@ -9,12 +9,12 @@ from storage.client import Store
 LEDGER_LINES = pl.Schema(
     {
         "minute": pl.Datetime("ms", "UTC"),
-        "signal": pl.String,
-        "key_id": pl.String,
-        "entry": pl.String,
-        "reason": pl.String,
-        "n_items": pl.UInt64,
-        "source": pl.String,
+        "signal": pl.String(),
+        "key_id": pl.String(),
+        "entry": pl.String(),
+        "reason": pl.String(),
+        "n_items": pl.UInt64(),
+        "source": pl.String(),
     }
 )
 """A count; a line of the same `source` replaces itself, so writing a batch again changes nothing."""

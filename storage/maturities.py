@@ -11,12 +11,12 @@ from storage.sql import load
 
 MATURITIES = pl.Schema(
     {
-        "service_name": pl.String,
-        "metric": pl.String,
-        "evaluator": pl.String,
-        "maturity_seconds": pl.UInt32,
+        "service_name": pl.String(),
+        "metric": pl.String(),
+        "evaluator": pl.String(),
+        "maturity_seconds": pl.UInt32(),
         "effective_from": pl.Datetime("ns", "UTC"),
-        "source": pl.String,
+        "source": pl.String(),
     }
 )
 """`source`: `history` (98th percentile of the baseline's delays) or `default` (fixed without history)."""

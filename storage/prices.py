@@ -13,12 +13,12 @@ _TIME = pl.Datetime("ns", "UTC")
 
 PRICE_ROWS = pl.Schema(
     {
-        "price_id": pl.String,
-        "model": pl.String,
-        "provider": pl.String,
+        "price_id": pl.String(),
+        "model": pl.String(),
+        "provider": pl.String(),
         "effective_from": _TIME,
-        "price": pl.String,
-        "author": pl.String,
+        "price": pl.String(),
+        "author": pl.String(),
         "recorded_at": _TIME,
     }
 )

@@ -11,14 +11,14 @@ from storage.sql import load
 
 SETTLED_KEY = pl.Schema(
     {
-        "comparison_id": pl.String,
+        "comparison_id": pl.String(),
         "minute": pl.Datetime("ms", "UTC"),
-        "metric": pl.String,
-        "evaluator": pl.String,
-        "evaluator_version": pl.String,
-        "sampling_rule": pl.String,
-        "cohort": pl.String,
-        "prompt_version": pl.String,
+        "metric": pl.String(),
+        "evaluator": pl.String(),
+        "evaluator_version": pl.String(),
+        "sampling_rule": pl.String(),
+        "cohort": pl.String(),
+        "prompt_version": pl.String(),
     }
 )
 

@@ -12,22 +12,22 @@ from storage.sql import load
 _TIME = pl.Datetime("ns", "UTC")
 
 TOUCHED_TRACES = pl.Schema(
-    {"written_at": _TIME, "trace_id": pl.String, "first_start": _TIME, "last_start": _TIME, "n_spans": pl.UInt64}
+    {"written_at": _TIME, "trace_id": pl.String(), "first_start": _TIME, "last_start": _TIME, "n_spans": pl.UInt64()}
 )
 """One row per trace and insert."""
 
 TOUCHED_EVALUATIONS = pl.Schema(
     {
         "written_at": _TIME,
-        "evaluation_id": pl.String,
-        "target_trace_id": pl.String,
-        "target_session_id": pl.String,
-        "target_response_id": pl.String,
+        "evaluation_id": pl.String(),
+        "target_trace_id": pl.String(),
+        "target_session_id": pl.String(),
+        "target_response_id": pl.String(),
     }
 )
 """One row per evaluation and insert."""
 
-TOUCHED_MINUTES = pl.Schema({"written_at": _TIME, "minute": pl.Datetime("ms", "UTC"), "what": pl.String})
+TOUCHED_MINUTES = pl.Schema({"written_at": _TIME, "minute": pl.Datetime("ms", "UTC"), "what": pl.String()})
 """One row per minute and insert of `facts`, `outcomes` or a `rollup`."""
 
 

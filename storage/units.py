@@ -14,33 +14,33 @@ _TIME = pl.Datetime("ns", "UTC")
 
 UNITS = pl.Schema(
     {
-        "trace_id": pl.String,
+        "trace_id": pl.String(),
         "started_at": _TIME,
-        "service_name": pl.String,
-        "environment": pl.String,
-        "model_route": pl.String,
-        "model": pl.String,
-        "cohort": pl.String,
-        "prompt_version": pl.String,
-        "mirror_role": pl.String,
-        "mirror_group": pl.String,
-        "aa": pl.UInt8,
-        "duration_ns": pl.UInt64,
-        "ttft_ns": pl.UInt64,
-        "n_logical_calls": pl.UInt32,
-        "n_retried_calls": pl.UInt32,
-        "n_fallback_calls": pl.UInt32,
-        "n_timed_out_calls": pl.UInt32,
-        "n_errored_calls": pl.UInt32,
-        "retried": pl.Boolean,
-        "fell_back": pl.Boolean,
-        "timed_out": pl.Boolean,
-        "errored": pl.Boolean,
-        "input_tokens": pl.UInt64,
-        "output_tokens": pl.UInt64,
+        "service_name": pl.String(),
+        "environment": pl.String(),
+        "model_route": pl.String(),
+        "model": pl.String(),
+        "cohort": pl.String(),
+        "prompt_version": pl.String(),
+        "mirror_role": pl.String(),
+        "mirror_group": pl.String(),
+        "aa": pl.UInt8(),
+        "duration_ns": pl.UInt64(),
+        "ttft_ns": pl.UInt64(),
+        "n_logical_calls": pl.UInt32(),
+        "n_retried_calls": pl.UInt32(),
+        "n_fallback_calls": pl.UInt32(),
+        "n_timed_out_calls": pl.UInt32(),
+        "n_errored_calls": pl.UInt32(),
+        "retried": pl.Boolean(),
+        "fell_back": pl.Boolean(),
+        "timed_out": pl.Boolean(),
+        "errored": pl.Boolean(),
+        "input_tokens": pl.UInt64(),
+        "output_tokens": pl.UInt64(),
         "cost_usd": pl.Decimal(18, 9),
-        "evaluation_sampled": pl.Boolean,
-        "sampling_rule": pl.String,
+        "evaluation_sampled": pl.Boolean(),
+        "sampling_rule": pl.String(),
     }
 )
 """What a rollup needs of `trace_facts`: one row per trace and mirror role."""
@@ -63,7 +63,7 @@ OUTCOMES = pl.Schema(
 )
 """What a rollup needs of `trace_outcomes`."""
 
-MIRROR_UNITS = pl.Schema({"mirror_group": pl.String, "started_at": _TIME, "trace_id": pl.String, "mirror_role": pl.String})
+MIRROR_UNITS = pl.Schema({"mirror_group": pl.String(), "started_at": _TIME, "trace_id": pl.String(), "mirror_role": pl.String()})
 """Where the units of mirror groups are."""
 
 
