@@ -61,7 +61,7 @@ def check_traces(request: bytes) -> Checked:
         raise UndecodableError(f"not an ExportTraceServiceRequest: {error}") from error
     n_spans = 0
     bad: dict[tuple[int, int], str] = {}
-    for start, end in _spans(request):
+    for start, end in spans_of(request):
         n_spans += 1
         reason = "" if _is_plain(request, start, end) else _problem(Span.FromString(request[start:end]))
         if reason:
@@ -77,10 +77,10 @@ def check_logs(request: bytes) -> Checked:
         ExportLogsServiceRequest.FromString(request)
     except DecodeError as error:
         raise UndecodableError(f"not an ExportLogsServiceRequest: {error}") from error
-    return Checked(request, sum(1 for _ in _spans(request)))
+    return Checked(request, sum(1 for _ in spans_of(request)))
 
 
-def _spans(request: bytes) -> Iterator[tuple[int, int]]:
+def spans_of(request: bytes) -> Iterator[tuple[int, int]]:
     """Where each span (or log record) lies; this inner loop is the only per-span Python of the hot path, hence its bareness."""
     for number, _, start, end in fields(request, 0, len(request)):
         if number != 1:
