@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -16,6 +17,8 @@ from alerts.state import ComparisonState
 from alerts.verdict import GLOBAL, ArmCounts, Interval, StreamFinding, StreamState
 
 MIN_UNITS, MIN_FAILURES, MIN_SCORES = 50, 10, 200
+# of what a page says is proved
+PROOF_LEVEL = 0.05
 
 
 class Findings:
@@ -54,7 +57,12 @@ class Findings:
         self.log_threshold = state.log_threshold(everyone, np.full(len(everyone), state.newest_minute()))
         self.paged: Ints = np.where(only_pairs, ledger.paged[:, 1], ledger.paged[:, 0])
         self._sums = {name: ledger.total(name) for name in (*BLOCK, *SCORE, *COUNT)}
-        self._n01, self._n10 = ledger.total("n01"), ledger.total("n10")
+        self._n01, self._n10, self._n11 = (ledger.total(name) for name in ("n01", "n10", "n11"))
+        self._known: dict[StreamKey, StreamFinding] = {}
+        self._standardised: dict[tuple[str, str], differences.Standardised] = {}
+        self._by_metric: dict[tuple[str, str], dict[str, int]] = {}
+        for key, number in ledger.index.items():
+            self._by_metric.setdefault((key.metric, key.evaluator), {})[key.cohort] = number
         difference = differences.of_rates(self._sums, self._n01, self._n10, self._n_pairs, self._phi)
         self.d, self.v = difference.d, difference.v
 
@@ -73,14 +81,16 @@ class Findings:
 
     def standardised(self, metric: str, evaluator: str) -> differences.Standardised:
         """The metric's difference at the reference mix."""
-        numbers = {k.cohort: i for k, i in self.state.paging.index.items() if (k.metric, k.evaluator) == (metric, evaluator)}
-        numbers.pop(GLOBAL, None)
-        return differences.standardised(
-            self.omega,
-            {c: float(self.d[i]) for c, i in numbers.items()},
-            {c: float(self.v[i]) for c, i in numbers.items()},
-            {c: (self._units(i, "nS"), self._units(i, "nT")) for c, i in numbers.items()},
-        )
+        known = self._standardised.get((metric, evaluator))
+        if known is None:
+            numbers = {c: i for c, i in self._by_metric[metric, evaluator].items() if c != GLOBAL}
+            known = self._standardised[metric, evaluator] = differences.standardised(
+                self.omega,
+                {c: float(self.d[i]) for c, i in numbers.items()},
+                {c: float(self.v[i]) for c, i in numbers.items()},
+                {c: (self._units(i, "nS"), self._units(i, "nT")) for c, i in numbers.items()},
+            )
+        return known
 
     def bounds(self, key: StreamKey, level: float) -> tuple[float, float] | None:
         """Any-time bounds of a stream's difference at two-sided `level`, standardised for GLOBAL; None while collecting."""
@@ -105,7 +115,7 @@ class Findings:
 
     def _collecting(self, number: int) -> str:
         units = min(self._units(number, "nS"), self._units(number, "nT"))
-        pair_failures = 2 * self.state.paging.total("n11")[number] + self._n01[number] + self._n10[number]
+        pair_failures = 2 * self._n11[number] + self._n01[number] + self._n10[number]
         failures = self._sums["xS"][number] + self._sums["xT"][number] + pair_failures
         if self.state.rules.frozen_rates:
             return ""
@@ -126,6 +136,8 @@ class Findings:
 
     def proven(self, number: int) -> int:
         """Index of the proved odds ratio (0 is psi_0 = 1), -1 if nothing is proved."""
+        if self.log_e[number] < -np.log(PROOF_LEVEL):
+            return -1
         ledger, one, phi = self.state.paging, slice(number, number + 1), self._phi[number : number + 1]
         mass = self.state.rules.log_mass()[: self.today + 1]
         against = [
@@ -133,10 +145,18 @@ class Findings:
             for kind in (ledger.unpaired, ledger.paired)
         ]
         both = np.logaddexp(*against) - np.log(2) if self._n_pairs[number] > 0 else against[0]
-        return int(proven_index(both, 0.05)[0])
+        return int(proven_index(both, PROOF_LEVEL)[0])
 
     def finding(self, key: StreamKey, state: StreamState | None = None, *, is_bundle: bool = False) -> StreamFinding:
         """All that is known about one stream."""
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._finding(key)
+        if is_bundle:
+            known = replace(known, stream_id=known.stream_id + "#prompts-pooled", is_bundle=True)
+        return known if state is None else replace(known, state=state)
+
+    def _finding(self, key: StreamKey) -> StreamFinding:
         number = self.state.paging.index[key]
         ledger, rules = self.state.paging, self.state.rules
         d, _, note = self.estimate(key)
@@ -144,8 +164,9 @@ class Findings:
         if key.cohort == GLOBAL and not self.omega:
             note = note or "at the mix of the matched traces: the reference mix is not frozen yet"
         has_paged = bool(self.paged[number] >= 0)
-        start = self.start_day(number)
-        n_by_day, w_by_day = (part[number, start:].sum() for part in ledger.differences())
+        # Without evidence of harm no day is likelier than another.
+        start = self.start_day(number) if has_paged or self.log_e[number] > 0 else 0
+        n_by_day, w_by_day = ledger.difference_since(number, start)
         index = self.proven(number)
         proved = max(index, 0) if has_paged else index
         odds = (1.0, *rules.odds_ratios)[proved] if proved >= 0 else None
@@ -154,14 +175,14 @@ class Findings:
         default = StreamState.PAGED if has_paged else StreamState.COLLECTING if bounds is None else StreamState.NO_HARM_SEEN
         at = int(self.paged[number])
         return StreamFinding(
-            stream_id=key.stream_id + ("#prompts-pooled" if is_bundle else ""),
+            stream_id=key.stream_id,
             metric=key.metric,
             evaluator=key.evaluator,
             cohort=key.cohort,
             group=group_of(key.metric),
             is_high_value=key.cohort in rules.high_value,
-            is_bundle=is_bundle,
-            state=state or default,
+            is_bundle=False,
+            state=default,
             baseline=self._arm(key, "T", 0),
             candidate=self._arm(key, "S", 0),
             difference=d,

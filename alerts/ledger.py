@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from alerts.method import evidence
 from alerts.method.weights import StreamKey
@@ -110,6 +109,12 @@ class Ledger:
         """N and W of blocks and pairs together, each (streams, days)."""
         return self.get("N") + (self.get("n01") - self.get("n10")) / 2, self.get("W") + self.n_pairs() / 2
 
+    def difference_since(self, stream: int, day: int) -> tuple[float, float]:
+        """N and W of one stream from a day on."""
+        row = {name: float(self.sums[stream, day:, self.field[name]].sum()) for name in ("N", "W", *PAIR)}
+        n_pairs = row["n11"] + row["n10"] + row["n01"] + row["n00"]
+        return row["N"] + (row["n01"] - row["n10"]) / 2, row["W"] + n_pairs / 2
+
     def log_components(self, kind: slice, streams: Ints, n_days: int, log_mass: Floats, phi: Floats) -> Floats:
         """ln A_j of the unpaired or the paired process after `n_days` day starts; shape (streams, J)."""
         carry = self.carry[streams, int(kind == self.paired)]
@@ -169,7 +174,7 @@ class Ledger:
         own = np.full((len(at), day + 1), -np.inf)
         for number, kind in list(enumerate((self.unpaired, self.paired)))[mode:]:
             since = evidence.suffix_sums(self.sums[path.stream, : day + 1, kind])[rows] + moved[number][at][:, None, :]
-            own = np.logaddexp(own, logsumexp(since / phi[path.stream[rows], None, None], axis=2))
+            own = np.logaddexp(own, evidence.logsumexp(since / phi[path.stream[rows], None, None], axis=2))
         result: Ints = np.argmax(own, axis=1)
         return result
 

@@ -22,6 +22,8 @@ BLOCK_COLUMNS = (
 )
 
 
+# Below this a dictionary is quicker than a join.
+_FEW_ROWS = 2_000
 _METRIC = ["metric", "evaluator", "cohort"]
 _STRATUM = ["metric", "evaluator", "evaluator_version", "sampling_rule", "cohort", "prompt_version", "epoch"]
 
@@ -62,6 +64,11 @@ class Table:
 
 def _numbered(rows: pl.DataFrame, columns: list[str]) -> tuple[list[Any], Ints]:
     """The distinct keys, sorted, and which one each row has."""
+    if rows.height <= _FEW_ROWS:
+        keys = rows.select(columns).rows()
+        known = sorted(set(keys))
+        number = {key: position for position, key in enumerate(known)}
+        return known, np.array([number[key] for key in keys], dtype=np.int64)
     distinct = rows.select(columns).unique().sort(columns)
     numbers = rows.select(columns).join(distinct.with_row_index("number"), on=columns, how="left", maintain_order="left")
     return distinct.rows(), numbers["number"].to_numpy().astype(np.int64)
