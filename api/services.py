@@ -50,6 +50,14 @@ class ScoreDoor(Protocol):
         """Return once everything accepted so far is in the store."""
         ...
 
+    def retry_quarantined(self, quarantine_id: str) -> int:
+        """Send a held request through again. Returns its items; an unknown one raises a LookupError of ours."""
+        ...
+
+    def drop_quarantined(self, quarantine_id: str) -> int:
+        """Give a held request up. Returns its items."""
+        ...
+
 
 class JobDesk(Protocol):
     """Jobs run in the background on a person's request; see `api.background.BackgroundJobs`."""

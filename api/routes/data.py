@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Admin, Reader, ServicesDep
 from api.documents import to_items
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table
-from api.problems import bad_value
+from api.problems import absent_role, bad_value
 from api.services import Services
 from api.times import Window, parse_step, parse_window
 from collector.attributes import FIELDS, MEMBERS, METADATA_DOCUMENTS, METADATA_PREFIXES, RAW_USAGE_DOCUMENTS
@@ -41,6 +41,11 @@ _FAMILIES = (
     "code.",
     "thread.",
 )
+
+
+_ACTED: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/json": {"example": {"quarantine_id": "5b1c", "action": "retry", "n_items": 12}}}}
+}
 
 
 class WindowQuery(BaseModel):
@@ -96,6 +101,20 @@ def quarantine(
 ) -> Response:
     """Requests the store refused, newest first, with the reason; their bytes are kept for `spanwise quarantine retry`."""
     return table(request, read_quarantine(services.store, state, limit))
+
+
+@router.post("/quarantine/{quarantine_id}/{action}", summary="Retry or drop a quarantined request", responses=_ACTED)
+def act_on_quarantined(
+    quarantine_id: Annotated[str, Path(max_length=64, description="the held request's id")],
+    action: Annotated[Literal["retry", "drop"], Path(description="send it through again, or give it up")],
+    services: ServicesDep,
+    _key: Admin,
+) -> dict[str, Any]:
+    """What is refused again is held again under a new id; what is dropped loses its bytes and stays counted."""
+    if services.collector is None:
+        raise absent_role("collector", "retrying and dropping")
+    change = services.collector.retry_quarantined if action == "retry" else services.collector.drop_quarantined
+    return {"quarantine_id": quarantine_id, "action": action, "n_items": change(quarantine_id)}
 
 
 @router.get(

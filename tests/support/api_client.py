@@ -18,6 +18,7 @@ from api.background import BackgroundJobs
 from api.config import ApiConfig
 from api.desk import Desk
 from api.services import Services
+from collector.quarantine import NotInQuarantineError
 from collector.scores import RejectedScore, ScoreReceipt
 from storage.client import Store
 from storage.clock import FixedClock
@@ -42,6 +43,12 @@ class ScoresKept:
 
     def flush(self) -> None:
         return
+
+    def retry_quarantined(self, quarantine_id: str) -> int:
+        raise NotInQuarantineError(quarantine_id)
+
+    def drop_quarantined(self, quarantine_id: str) -> int:
+        return 3
 
 
 class NoJobs:

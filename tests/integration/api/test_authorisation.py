@@ -43,6 +43,7 @@ ADMIN = {
     ("GET", "/api/v1/keys"),
     ("POST", "/api/v1/keys"),
     ("DELETE", "/api/v1/keys/{key_id}"),
+    ("POST", "/api/v1/quarantine/{quarantine_id}/{action}"),
     ("POST", "/alerts/{alert_id}/acknowledge"),
     ("POST", "/alerts/{alert_id}/silence"),
     ("POST", "/alerts/{alert_id}/accept"),

@@ -185,6 +185,12 @@ def test_the_ledger_adds_up_per_signal(client: TestClient, store: Store) -> None
     assert answer["balance"][0]["pending"] == 1
 
 
+def test_held_requests_are_retried_or_dropped(client: TestClient) -> None:
+    assert client.post("/api/v1/quarantine/q1/retry").status_code == 404
+    assert client.post("/api/v1/quarantine/q1/drop").json() == {"quarantine_id": "q1", "action": "drop", "n_items": 3}
+    assert client.post("/api/v1/quarantine/q1/eat").status_code == 422
+
+
 def test_data_quality_names_what_nothing_reads(client: TestClient, store: Store) -> None:
     write_traces(store, [trace_row(1, quality_flags=["cost_lower_bound"]), trace_row(2, cost_usd=None)])
     store.command(
