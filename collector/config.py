@@ -19,7 +19,7 @@ class SpoolConfig(BaseModel):
         description="acknowledge after fsync (survives power loss) or after write (survives a crash of this process only)",
     )
     max_bytes: int = Field(default=8 << 30, gt=0, description="size of the spool on disk at which receivers push back, bytes")
-    segment_bytes: int = Field(default=32 << 20, gt=0, description="size at which a segment is closed and written, bytes")
+    segment_bytes: int = Field(default=96 << 20, gt=0, description="size at which a segment is closed and written, bytes")
     segment_seconds: float = Field(default=1.0, gt=0, description="age at which a segment is closed and written, seconds")
     retry_delay_seconds: float = Field(
         default=1.0, gt=0, le=5, description="delay asked of an exporter that is pushed back, seconds"
@@ -34,7 +34,7 @@ class FlushConfig(BaseModel):
     block_bytes: int = Field(
         default=8_000_000, gt=0, description="bytes of spans the engine parses at a time; bounds its memory, bytes"
     )
-    insert_rows: int = Field(default=100_000, gt=0, description="spans at which an insert starts another part; bounds its memory")
+    insert_rows: int = Field(default=50_000, gt=0, description="spans at which an insert starts another part; bounds its memory")
     max_threads: int = Field(default=1, gt=0, description="threads one insert may use")
     backoff_seconds: float = Field(
         default=0.5, gt=0, description="first wait after the store failed; doubles up to backoff_max_seconds"

@@ -23,20 +23,31 @@ from storage.spans import SPAN_COLUMNS
 _DOCUMENT_MARKERS = (b"etadata", b"_details", b"usage.raw", b"usage_object", b"openai.usage")
 _MESSAGE_MARKERS = (b"tool_call", b"toolCall", b"tool_calls")
 _EVENT_MARKERS = (evaluations.EVENT_NAME.encode(),)
-_EVALUATION_MARKERS = (
-    b"gen_ai.evaluation.name",
-    b"gen_ai.guardrail.status",
-    b"litellm.guardrail.status",
-    b"logfire.feedback.name",
-    b"langgraph.human.decision",
-    b".annotation.",
-    b".evaluation.",
-)
+_JUDGING_KEYS = (b"gen_ai.evaluation.name", b"gen_ai.guardrail.status", b"litellm.guardrail.status", b"logfire.feedback.name")
+_JUDGING_KEYS += (b"langgraph.human.decision", b"annotations.", b"evaluations.")
 """Without one of its markers a segment holds nothing of the kind, and the statement for it is left out."""
+
+_SPAN_ATTRIBUTE = 0x4A
+"""Wire tag of an attribute that is a span's own; those of events have another."""
 
 
 def _contains(data: mmap.mmap, markers: tuple[bytes, ...]) -> bool:
     return any(data.find(marker) >= 0 for marker in markers)
+
+
+def _has_judging_spans(data: mmap.mmap) -> bool:
+    """
+    Whether one of the keys is, or may be, a span's own attribute, and not an event's: before a key come its tag and length,
+    before those the attribute's. One that follows a prefix is taken for one.
+    """
+    for key in _JUDGING_KEYS:
+        at = data.find(key)
+        while at >= 0:
+            is_whole_key = data[at - 2] == 0x0A
+            if not is_whole_key or _SPAN_ATTRIBUTE in data[at - 6 : at - 3]:
+                return True
+            at = data.find(key, at + len(key))
+    return False
 
 
 class Loader:
@@ -66,6 +77,8 @@ class Loader:
             "min_insert_block_size_bytes": 0,
             "max_insert_threads": 1,
             "insert_deduplicate": 1,
+            # copies of a span are merged in the background, not while it is inserted: four fifths of what writing a part costs
+            "optimize_on_insert": 0,
             # a replay fills the dependent tables that a crash left empty
             "deduplicate_blocks_in_dependent_materialized_views": 1,
         }
@@ -91,7 +104,7 @@ class Loader:
     def evaluations_of_spans(self, path: Path) -> pl.DataFrame:
         """Evaluations that the segment's spans and span events hold."""
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            has_events, may_have_more = _contains(data, _EVENT_MARKERS), _contains(data, _EVALUATION_MARKERS)
+            has_events, may_have_more = _contains(data, _EVENT_MARKERS), _has_judging_spans(data)
         found = []
         if has_events:
             events = self._frame(

@@ -82,7 +82,9 @@ CREATE TABLE IF NOT EXISTS span_records
 ENGINE = ReplacingMergeTree(row_version)
 PARTITION BY toDate(received_at)
 ORDER BY (toStartOfHour(start_time), trace_id, span_id)
-SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, default_compression_codec = 'ZSTD(1)';
+SETTINGS ttl_only_drop_parts = 1, non_replicated_deduplication_window = 10000, default_compression_codec = 'ZSTD(1)',
+    -- what one insert brings is one file, not one for each of 72 columns; merging makes it columnar
+    min_bytes_for_wide_part = 134217728, min_rows_for_wide_part = 0;
 
 -- Which hours of span_records a trace lies in: look-ups by trace id read these few granules instead of all history.
 CREATE TABLE IF NOT EXISTS trace_times
