@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import uuid
+from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,12 +25,13 @@ from api.background import BackgroundJobs
 from api.desk import Desk
 from api.services import Services
 from collector.service import Collector, Endpoints
-from spanwise.clock import EventClock
+from spanwise.clock import CompletedClock, Completion, EventClock
 from spanwise.runner import Runner
 from spanwise.schedule import Schedule, Tick
 from spanwise.settings import Role, Settings, masked
 from storage.client import Store
 from storage.clock import Clock, WallClock
+from storage.job_runs import JobState
 from storage.leases import Lease
 from storage.migrations import migrate
 from storage.retention import apply as apply_retention
@@ -91,8 +93,9 @@ class Process:
         self._wall = WallClock()
         self._store = open_store(settings)
         self._clock: Clock = self._wall
+        evidence: Clock = CompletedClock(self._store, self._wall)
         if settings.clock == "event":
-            self._clock = EventClock(self._store, self._wall, timedelta(seconds=3 * settings.job_interval))
+            evidence = self._clock = EventClock(self._store, self._wall, timedelta(seconds=3 * settings.job_interval))
         self._authenticator = KeyAuthenticator(
             self._store,
             self._wall,
@@ -105,11 +108,12 @@ class Process:
         self._alerter = Alerter(
             self._store,
             settings.alerts,
-            self._clock,
+            evidence,
             rollouts=settings.rollout,
             wall=self._wall,
             public_url=lambda: str(self.endpoints.get("api", "")),
         )
+        self._completion = Completion(self._store, self._collector.pending if self._collector else Counter)
         self._background = BackgroundJobs(Runner(self._store, self._jobs))
         self._lease = Lease(self._store, "analytics", f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         # an embedded engine has one process, which needs nobody's leave
@@ -179,9 +183,12 @@ class Process:
         return ticks
 
     def _analyse(self) -> None:
-        for kind in ("assemble", "rollup", "merge"):
-            if self._is_active:
-                self._jobs.run(kind)
+        """One round of the jobs; what it completed is what the alerter may judge."""
+        if not self._is_active:
+            return
+        upto = self._completion.begin()
+        if all(self._jobs.run(kind).state is JobState.DONE for kind in ("assemble", "rollup", "merge")):
+            self._completion.record(upto)
 
     def _renew(self) -> None:
         self._is_active = self._lease.hold()
