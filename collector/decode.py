@@ -75,38 +75,37 @@ SPAN_STRUCTURE = structure(_SPANS)
 LOG_STRUCTURE = structure(_LOGS)
 
 DECODED = (
-    (
-        "trace_id",
-        "span_id",
-        "parent_span_id",
-        "trace_state",
-        "name",
-        "span_kind",
-        "scope_name",
-        "scope_version",
-        "scope_schema_url",
-    )
-    + (
-        "resource_schema_url",
-        "resource_attributes",
-        "links",
-        "dropped_attributes_count",
-        "dropped_events_count",
-        "dropped_links_count",
-    )
-    + (
-        "row_version",
-        "status_code",
-        "status_message",
-        "start_ns",
-        "end_ns",
-        "received_ns",
-        "keys",
-        "texts",
-        "types",
-        "event_times",
-    )
-    + ("event_names", "event_attributes", "has_duplicate_keys", "has_empty_key", "has_bad_parent", "has_bad_link")
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "trace_state",
+    "name",
+    "span_kind",
+    "scope_name",
+    "scope_version",
+    "scope_schema_url",
+    "resource_schema_url",
+    "resource_attributes",
+    "links",
+    "dropped_attributes_count",
+    "dropped_events_count",
+    "dropped_links_count",
+    "row_version",
+    "status_code",
+    "status_message",
+    "start_ns",
+    "end_ns",
+    "received_ns",
+    "keys",
+    "texts",
+    "types",
+    "event_times",
+    "event_names",
+    "event_attributes",
+    "has_duplicate_keys",
+    "has_empty_key",
+    "has_bad_parent",
+    "has_bad_link",
 )
 """What `spans` and `stored_spans` give: a span's own fields, times in nanoseconds, and its attributes as three arrays."""
 
@@ -151,14 +150,18 @@ FROM {source}"""
 
 
 def _span_columns() -> dict[str, str]:
-    links = "arrayZip(arrayMap(t -> lower(hex(t)), s_links_trace_id), arrayMap(s -> lower(hex(s)), s_links_span_id), s_links_trace_state, "
-    links += _nested_attributes("s_links_attributes_key", "s_links_attributes_value") + ")"
+    links = (
+        "arrayZip(arrayMap(t -> lower(hex(t)), s_links_trace_id), arrayMap(s -> lower(hex(s)), s_links_span_id), "
+        f"s_links_trace_state, {_nested_attributes('s_links_attributes_key', 's_links_attributes_value')})"
+    )
     is_link = f"arrayMap((t, s) -> {_IS_LINK}, s_links_trace_id, s_links_span_id)"
-    content = "s_name, s_parent_span_id, s_start_time, s_status_code, s_status_message, s_attributes_key, s_attributes_value, s_events_name"
+    content = "s_name, s_parent_span_id, s_start_time, s_status_code, s_status_message, "
+    content += "s_attributes_key, s_attributes_value, s_events_name"
     return {
         "trace_id": "lower(hex(s_trace_id))",
         "span_id": "lower(hex(s_span_id))",
-        "parent_span_id": "if(length(s_parent_span_id) = 8 AND s_parent_span_id != unhex('0000000000000000'), lower(hex(s_parent_span_id)), '')",
+        "parent_span_id": "if(length(s_parent_span_id) = 8 AND s_parent_span_id != unhex('0000000000000000'), "
+        "lower(hex(s_parent_span_id)), '')",
         "has_bad_parent": "length(s_parent_span_id) NOT IN (0, 8)",
         "trace_state": "s_trace_state",
         "name": "s_name",
@@ -209,11 +212,13 @@ _SPAN_HEAD = (
 
 def evaluation_events(source: str, event_name: str) -> str:
     """One row per span event called `event_name`: the columns of `evaluations.EVENTS`."""
-    return f"""SELECT trace_id, span_id, scope_name, {moment("event_time")} AS time, {_attributes("ks", "vs")} AS attributes, received_at
+    return f"""SELECT trace_id, span_id, scope_name, {moment("event_time")} AS time,
+    {_attributes("ks", "vs")} AS attributes, received_at
 FROM (
     SELECT {_SPAN_HEAD}, times, names, all_keys, all_values
     FROM {source}
-    ARRAY JOIN `spans.trace_id` AS s_trace_id, `spans.span_id` AS s_span_id, `spans.events.time` AS times, `spans.events.name` AS names,
+    ARRAY JOIN `spans.trace_id` AS s_trace_id, `spans.span_id` AS s_span_id,
+        `spans.events.time` AS times, `spans.events.name` AS names,
         `spans.events.attributes.key` AS all_keys, `spans.events.attributes.value` AS all_values
 )
 ARRAY JOIN times AS event_time, names AS event_name, all_keys AS ks, all_values AS vs
@@ -222,12 +227,15 @@ WHERE event_name = {sqltext.text(event_name)}"""
 
 def evaluation_spans(source: str, keys: str) -> str:
     """The spans with an attribute whose key matches `keys` (RE2): the columns of `evaluations.CANDIDATE_SPANS`."""
-    return f"""SELECT {_SPAN_HEAD}, lower(hex(s_parent_span_id)) AS parent_span_id, {moment("greatest(s_start_time, s_end_time)")} AS end_time,
+    return f"""SELECT {_SPAN_HEAD}, lower(hex(s_parent_span_id)) AS parent_span_id,
+    {moment("greatest(s_start_time, s_end_time)")} AS end_time,
     {_attributes("ks", "vs")} AS attributes, arrayMap(v -> toUInt8(ascii(v)), vs) AS attribute_types,
-    arrayMap((t, s) -> CAST((lower(hex(t)), lower(hex(s))), 'Tuple(trace_id String, span_id String)'), link_traces, link_spans) AS links
+    arrayMap((t, s) -> CAST((lower(hex(t)), lower(hex(s))), 'Tuple(trace_id String, span_id String)'), link_traces, link_spans)
+        AS links
 FROM {source}
 ARRAY JOIN `spans.trace_id` AS s_trace_id, `spans.span_id` AS s_span_id, `spans.parent_span_id` AS s_parent_span_id,
-    `spans.start_time` AS s_start_time, `spans.end_time` AS s_end_time, `spans.attributes.key` AS ks, `spans.attributes.value` AS vs,
+    `spans.start_time` AS s_start_time, `spans.end_time` AS s_end_time,
+    `spans.attributes.key` AS ks, `spans.attributes.value` AS vs,
     `spans.links.trace_id` AS link_traces, `spans.links.span_id` AS link_spans
 WHERE arrayExists(k -> match(k, {sqltext.text(keys)}), ks)"""
 
@@ -239,7 +247,8 @@ def logs(source: str) -> str:
     {any_value.text("body_value")} AS body, {moment(time)} AS time, toString(`scope.name`) AS scope_name,
     {_attributes("ks", "vs")} AS attributes, {moment("received_ns")} AS received_at
 FROM (
-    SELECT `scope.name`, l_trace_id, l_span_id, event_name, body_value, own_time, observed_time, ks, vs, received_at AS received_ns
+    SELECT `scope.name`, l_trace_id, l_span_id, event_name, body_value, own_time, observed_time, ks, vs,
+        received_at AS received_ns
     FROM {source}
     ARRAY JOIN `records.trace_id` AS l_trace_id, `records.span_id` AS l_span_id, `records.event_name` AS event_name,
         `records.body` AS body_value, `records.time` AS own_time, `records.observed_time` AS observed_time,

@@ -189,10 +189,8 @@ class Flusher:
 
     def _quarantine(self, segment: Segment, data: bytes, header: RecordHeader, reason: str, tally: Tally) -> None:
         quarantine_id = f"{segment.name}-{header.start}"
-        if segment.signal is Signal.SCORES:
-            payload = b"".join(score_documents(data, header))
-        else:
-            payload = to_request(rows(data, header))
+        is_json = segment.signal is Signal.SCORES
+        payload = b"".join(score_documents(data, header)) if is_json else to_request(rows(data, header))
         received_at = header.received_at
         n_items = header.counts.spooled
         write_quarantined(

@@ -23,8 +23,15 @@ from storage.spans import SPAN_COLUMNS
 _DOCUMENT_MARKERS = (b"etadata", b"_details", b"usage.raw", b"usage_object", b"openai.usage")
 _MESSAGE_MARKERS = (b"tool_call", b"toolCall", b"tool_calls")
 _EVENT_MARKERS = (evaluations.EVENT_NAME.encode(),)
-_JUDGING_KEYS = (b"gen_ai.evaluation.name", b"gen_ai.guardrail.status", b"litellm.guardrail.status", b"logfire.feedback.name")
-_JUDGING_KEYS += (b"langgraph.human.decision", b"annotations.", b"evaluations.")
+_JUDGING_KEYS = (
+    b"gen_ai.evaluation.name",
+    b"gen_ai.guardrail.status",
+    b"litellm.guardrail.status",
+    b"logfire.feedback.name",
+    b"langgraph.human.decision",
+    b"annotations.",
+    b"evaluations.",
+)
 """Without one of its markers a segment holds nothing of the kind, and the statement for it is left out."""
 
 _SPAN_ATTRIBUTE = 0x4A

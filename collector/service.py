@@ -100,7 +100,8 @@ class Collector:
         if not self._is_running:
             return "not running"
         if self.spool.used_bytes >= self.spool.limit_bytes:
-            return f"spool is full: {self.spool.used_bytes} bytes; {self._flusher.last_error or 'the store is slower than what arrives'}"
+            why = self._flusher.last_error or "the store is slower than what arrives"
+            return f"spool is full: {self.spool.used_bytes} bytes; {why}"
         return self._flusher.last_error or None
 
     def pending(self) -> Tally:

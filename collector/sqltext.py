@@ -46,9 +46,9 @@ def nested(source: str, columns: Sequence[str], derived: Mapping[str, str], fina
     """
     A chain of SELECTs from `source` to `final`, in which every derived column is worked out once.
 
-    A derived column lies one SELECT above the columns it names, because a name used beside its own definition would be written out
-    at each use. Every SELECT passes on only what a later one needs, and what `final` alone needs goes through as one tuple: the
-    engine resolves every column of every SELECT anew with each insert, which is most of what a small insert costs.
+    A derived column lies one SELECT above the columns it names, because a name used beside its own definition would be written
+    out at each use. Every SELECT passes on only what a later one needs, and what `final` alone needs goes through as one
+    tuple: the engine resolves every column of every SELECT anew with each insert, which is most of what a small insert costs.
 
     Args:
         source: a SELECT with `columns`.

@@ -1,0 +1,186 @@
+"""SQL that reads the picked texts as what they are, and decides what several fields decide together. Derived columns by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from collector import sqltext
+from collector.attributes import COUNTS
+from collector.codes import has, mask
+from collector.dialects import (
+    CANCELLATIONS,
+    DIALECTS,
+    FIRST_TOKEN_EVENTS,
+    KIND_BY_NAME,
+    KIND_BY_NAME_ALONE,
+    TIMEOUT_WORDS,
+    TIMEOUTS,
+)
+
+
+def derived() -> dict[str, str]:
+    """From one text per field to what the span says."""
+    return _read() | _judged() | _settled() | _summed()
+
+
+def read_list(value: str) -> str:
+    """A list field: a JSON list, a list as Python writes it, or one word."""
+    as_json = f"if(isValidJSON({value}), {value}, replaceAll({value}, '\\'', '\"'))"
+    return (
+        f"multiIf({value} = '', emptyArrayString(), startsWith({value}, '['), JSONExtract({as_json}, 'Array(String)'), [{value}])"
+    )
+
+
+def read_bool(value: str) -> str:
+    return f"multiIf(lower({value}) IN ('true', '1'), true, lower({value}) IN ('false', '0'), false, NULL)"
+
+
+def first_text(*values: str) -> str:
+    """The first that is not ''."""
+    head = ", ".join(f"{value} != '', {value}" for value in values[:-1])
+    return f"multiIf({head}, {values[-1]})"
+
+
+def resource_text(*keys: str) -> str:
+    return first_text(*(f"resource_attributes[{sqltext.text(key)}]" for key in keys), "''")
+
+
+def _ends_in(value: str, names: Iterable[str]) -> str:
+    """Whether an error type is one of `names`, with or without a module in front."""
+    return f"({value} IN {sqltext.tuple_of(names)} OR arrayElement(splitByChar('.', {value}), -1) IN {sqltext.tuple_of(names)})"
+
+
+def named_bits(tests: dict[str, str]) -> str:
+    """The names whose test holds, as an array; made from a bit mask, for most rows have none or few."""
+    mask = " + ".join(f"toUInt32({test}) * {1 << n}" for n, test in enumerate(tests.values()))
+    return f"arrayMap(b -> {sqltext.texts(tests)}[b + 1], bitPositionsToArray({mask}))"
+
+
+def _dialect_list() -> str:
+    """Every dialect whose scope, name or keys are here."""
+    tests = {}
+    for name, dialect in DIALECTS.items():
+        ways = []
+        if dialect.scopes:
+            ways.append(sqltext.starts_with_any("scope_name", dialect.scopes))
+        if dialect.names:
+            ways.append(f"name IN {sqltext.tuple_of(dialect.names)}")
+        masks = [mask(group) for group in dialect.markers]
+        single = sum({mask for mask in masks if mask.bit_count() == 1})
+        if single:
+            ways.append(f"bitAnd(markers, {single}) != 0")
+        ways += [f"bitAnd(markers, {mask}) = {mask}" for mask in masks if mask.bit_count() > 1]
+        tests[name] = f"({' OR '.join(ways)})"
+    return named_bits(tests)
+
+
+def _read() -> dict[str, str]:
+    """Texts as what they are."""
+    exception = "arrayLast((a, n) -> n = 'exception', event_attributes, event_names)['exception.type']"
+    first_tokens = (
+        f"arrayFilter((t, n) -> n IN {sqltext.tuple_of(FIRST_TOKEN_EVENTS)} AND t >= start_ns, event_times, event_names)"
+    )
+    counts = {f"n_{name}": f"toUInt64OrNull(p_{name})" for name in COUNTS}
+    return counts | {
+        "dialects": _dialect_list(),
+        "cost": "toDecimal64OrNull(p_cost, 9)",
+        "listed_tags": read_list("p_tags"),
+        "listed_reasons": read_list("p_finish_reasons"),
+        "parameter_model": "if(p_parameters = '', '', JSONExtractString(p_parameters, 'model'))",
+        "parameter_stream": "if(p_parameters = '', NULL, JSONExtract(p_parameters, 'stream', 'Nullable(Bool)'))",
+        "exception_type": f"if(has(event_names, 'exception'), {exception}, '')",
+        "first_token_event": f"if(hasAny(event_names, {sqltext.texts(FIRST_TOKEN_EVENTS)}) AND notEmpty({first_tokens}), "
+        f"toFloat64(arrayMin({first_tokens}) - start_ns), NULL)",
+        "duration": "if(end_ns > start_ns AND start_ns > 0, end_ns - start_ns, 0)",
+        "conflicting": "arrayFilter(f -> "
+        "arrayUniq(arrayFilter((v, c) -> intDiv(c, 256) = f AND v != '', read_values, all_roles)) > 1, "
+        "arrayDistinct(twice))",
+        "n_cache": "ifNull(toUInt64OrNull(p_cache_read_tokens), 0) + ifNull(toUInt64OrNull(p_cache_write_tokens), 0)",
+        "n_thought": "ifNull(toUInt64OrNull(p_reasoning_tokens), 0)",
+    }
+
+
+def _judged() -> dict[str, str]:
+    """What several fields decide together."""
+    failed = "(status_code = 2 OR upper(p_level) = 'ERROR')"
+    seconds = f"({has(['agentcc.request_id'])} OR NOT hasAny(dialects, ['fi0', 'fi1']))"
+    has_vendor_model = "hasAny(dialects, ['oi', 'fi0', 'fi1']) AND parameter_model != ''"
+    stripped = "arrayElement(splitByChar('/', {}), -1)"
+    answered = first_text("p_response_model", "p_request_model")
+    is_same = f"{stripped.format(answered)} = {stripped.format('parameter_model')}"
+    return {
+        "is_failed": failed,
+        "gap": "if(n_total_tokens IS NULL OR (n_input_tokens IS NULL AND n_output_tokens IS NULL), 0, "
+        "toInt64(assumeNotNull(n_total_tokens)) - toInt64(ifNull(n_input_tokens, 0)) - toInt64(ifNull(n_output_tokens, 0)))",
+        "kind_named": "multiIf("
+        + "".join(f"startsWith(name, {sqltext.text(start)}), {sqltext.text(kind)}, " for start, kind in KIND_BY_NAME)
+        + "p_kind != '', p_kind, "
+        + "".join(f"startsWith(name, {sqltext.text(start)}), {sqltext.text(kind)}, " for start, kind in KIND_BY_NAME_ALONE)
+        + "p_request_model != '' AND n_input_tokens IS NOT NULL, 'llm', 'other')",
+        "error_name": first_text("p_error_type", "exception_type", "p_error_code"),
+        "http_code": _first_number(),
+        "asked_model": f"if({has_vendor_model}, parameter_model, {first_text('p_request_model', 'parameter_model')})",
+        "answering_model": f"multiIf(NOT ({has_vendor_model}), p_response_model, "
+        f"{answered} = parameter_model, p_response_model, {is_same}, '', {answered})",
+        "first_token_ns": "multiIf("
+        f"p_first_token_seconds != '', {_first_token('p_first_token_seconds', 'true')}, "
+        f"p_first_token_either != '', {_first_token('p_first_token_either', seconds)}, "
+        f"p_first_token_ms != '', {_first_token('p_first_token_ms', 'false')}, "
+        "first_token_event IS NOT NULL, if(first_token_event <= duration, first_token_event, NULL), "
+        f"p_first_token_at != '', {_first_token_at()}, NULL)",
+    }
+
+
+def _first_number() -> str:
+    number = "toUInt16OrNull({})"
+    said = number.format("p_error_type")
+    return f"coalesce({number.format('p_http_status')}, if({said} BETWEEN 100 AND 599, {said}, NULL))"
+
+
+def _first_token(value: str, is_seconds: str) -> str:
+    """Nanoseconds from a number in seconds or milliseconds; longer than the span: tried in milliseconds, else NULL."""
+    number = f"toFloat64OrNull({value})"
+    large, small = f"{number} * 1e9", f"{number} * 1e6"
+    return (
+        f"multiIf({is_seconds} AND {large} BETWEEN 0 AND duration, toUInt64(round({large})), "
+        f"{small} BETWEEN 0 AND duration, toUInt64(round({small})), NULL)"
+    )
+
+
+def _first_token_at() -> str:
+    moment = "toUnixTimestamp64Nano(parseDateTime64BestEffortOrNull(p_first_token_at, 9, 'UTC'))"
+    return f"if({moment} >= start_ns AND {moment} - start_ns <= duration, toUInt64({moment} - start_ns), NULL)"
+
+
+def read_status() -> str:
+    codes_of = "toString(ifNull(http_code, 0))"
+    message = "lower(concat(status_message, ' ', p_level_message))"
+    words = " OR ".join(f"position({message}, {sqltext.text(word)}) > 0" for word in TIMEOUT_WORDS)
+    is_timeout = (
+        f"arrayExists(e -> {_ends_in('e', TIMEOUTS)}, [p_error_type, exception_type, p_error_code, {codes_of}]) OR {words}"
+    )
+    is_cancelled = f"arrayExists(e -> {_ends_in('e', CANCELLATIONS)}, [p_error_type, exception_type, p_error_code, {codes_of}])"
+    failure = f"multiIf({is_timeout}, 'timeout', {is_cancelled}, 'cancelled', 'error')"
+    return f"multiIf(is_failed, {failure}, status_code = 1, 'ok', 'unset')"
+
+
+def _settled() -> dict[str, str]:
+    """Tokens in their inclusive form: input contains cached, output contains reasoning. A second run changes nothing."""
+    is_open = "gap > 0 AND n_cache = n_thought AND n_cache = gap"
+    return {
+        "is_undecidable": f"NOT is_from_document AND {is_open}",
+        "adds_cache": "NOT is_from_document AND n_cache > 0 AND ((gap > 0 AND NOT (n_cache = n_thought AND n_cache = gap) "
+        "AND (gap = n_cache OR (gap != n_thought AND gap = n_cache + n_thought))) OR ifNull(n_input_tokens, n_cache) < n_cache)",
+        "adds_thought": "NOT is_from_document AND n_thought > 0 AND ((gap > 0 AND gap != n_cache "
+        "AND (gap = n_thought OR gap = n_cache + n_thought)) OR ifNull(n_output_tokens, n_thought) < n_thought)",
+    }
+
+
+def _summed() -> dict[str, str]:
+    return {
+        "all_input": "n_input_tokens + if(adds_cache, n_cache, 0)",
+        "all_output": "n_output_tokens + if(adds_thought, n_thought, 0)",
+        "is_total_given": "n_total_tokens IS NOT NULL "
+        "AND assumeNotNull(n_total_tokens) >= ifNull(all_input, 0) + ifNull(all_output, 0)",
+        "is_zero_unpriced": "ifNull(cost = 0 AND ifNull(all_input, 0) + ifNull(all_output, 0) > 0, false)",
+    }
