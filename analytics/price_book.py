@@ -115,7 +115,8 @@ class PriceBook:
         if epoch == 0:
             return None
         now = self._moments[epoch - 1]
-        for model in models:
+        # Routers write `openai/student-8b` for what is configured as `student-8b`.
+        for model in (*models, *(model.partition("/")[2] for model in models)):
             current = [
                 price
                 for price in self._by_name.get(model.lower(), ())

@@ -257,6 +257,8 @@ TEXTS = {
             "langfuse.observation.model.name",
             "llm.request.model",
             "llm.model",
+            # Pydantic AI, on the agent: `fallback:first,second`
+            "model_name",
         )
     ),
     "response_model": Field(

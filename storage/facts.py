@@ -24,6 +24,7 @@ ASSEMBLY_SPANS = pl.Schema(
         "end_time": _TIME,
         "service_name": pl.String(),
         "environment": pl.String(),
+        "scope_name": pl.String(),
         "kind": pl.String(),
         "operation": pl.String(),
         "model_route": pl.String(),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from analytics.assembly.asked import answered_by_another, first_asked
 from analytics.assembly.forest import NO_ROW, Forest, Mask, Rows
 from analytics.assembly.hints import read_hints
 from analytics.assembly.linking import Answer, AttemptKind, Evidence, Label, Try, link
@@ -209,16 +210,21 @@ def _closed(
     timed_out, has_error, hidden_error = (states[name].to_numpy() for name in ("timed_out", "has_error", "hidden_error"))
     hints = read_hints(spans, forest, usage.is_leaf_call)
     hidden = {int(row): Evidence.ERROR_ON_OK.value for row in np.flatnonzero(hidden_error & usage.is_leaf_call)}
-    raw = np.flatnonzero(usage.stands_for_parent & forest.of_parent(failed | has_error) & usage.is_leaf_call)
-    hidden |= dict.fromkeys(raw.tolist(), Evidence.RAW_REQUEST.value)
+    asked = first_asked(spans, forest, usage)
+    is_other = usage.is_leaf_call & ~failed & answered_by_another(spans, asked)
+    made_good = usage.stands_for_parent & forest.of_parent(failed | has_error) & usage.is_leaf_call
+    hidden |= dict.fromkeys(np.flatnonzero(made_good & ~is_other).tolist(), Evidence.RAW_REQUEST.value)
     retried = {**hidden, **hints.retried}
+    fallbacks = dict.fromkeys(np.flatnonzero(made_good & is_other).tolist(), Evidence.RAW_REQUEST.value)
+    fallbacks |= dict.fromkeys(np.flatnonzero(is_other & ~usage.stands_for_parent).tolist(), Evidence.MODEL_CHAIN.value)
+    fallbacks |= hints.fell_back
     columns = _hinted(columns, retried, AttemptKind.RETRY)
-    columns = _hinted(columns, hints.fell_back, AttemptKind.FALLBACK)
+    columns = _hinted(columns, fallbacks, AttemptKind.FALLBACK)
 
     is_retry = (columns["attempt_kind"] == AttemptKind.RETRY).to_numpy() & (first != NO_ROW)
     is_retry[list(retried)] = True
     is_hinted_fallback = np.zeros(spans.height, dtype=np.bool_)
-    is_hinted_fallback[list(hints.fell_back)] = True
+    is_hinted_fallback[list(fallbacks)] = True
     says_fallback = (columns["attempt_kind"] == AttemptKind.FALLBACK).to_numpy() & is_answer
     is_auxiliary = np.zeros(spans.height, dtype=np.bool_)
     is_auxiliary[hints.auxiliary] = True
@@ -235,15 +241,15 @@ def _closed(
     evidence = columns["attempt_evidence"]
     is_inferred = (~evidence.is_in([Evidence.NONE, Evidence.EXPLICIT, Evidence.CALL_GROUP, Evidence.ATTEMPT_SPAN])).to_numpy()
     flags = [pl.Series(name, mask) for name, mask in answers.items()]
-    return Attempts(columns.with_columns(*_of_first(spans, first), *flags), is_inferred, is_auxiliary)
+    return Attempts(columns.with_columns(*_of_first(spans, first, asked), *flags), is_inferred, is_auxiliary)
 
 
-def _of_first(spans: pl.DataFrame, first: Rows) -> list[pl.Series]:
+def _of_first(spans: pl.DataFrame, first: Rows, asked: pl.Series) -> list[pl.Series]:
     """Span id, route and model of the first try of each try's logical call; '' for what is no try."""
     tried = spans.select(
         pl.col("span_id").alias("logical_call_id"),
         pl.col("model_route").alias("first_route"),
-        ASKED_MODEL.alias("first_model"),
+        pl.when(asked == "").then(ASKED_MODEL).otherwise(asked).alias("first_model"),
     ).gather(np.maximum(first, 0))
     is_try = pl.Series(first != NO_ROW)
     return tried.select(pl.when(is_try).then(pl.all()).otherwise(pl.lit(""))).get_columns()

@@ -30,6 +30,7 @@ class Evidence(StrEnum):
     ATTEMPT_SPAN = "attempt_span"
     ERROR_ON_OK = "error_on_ok"
     RAW_REQUEST = "raw_request"
+    MODEL_CHAIN = "model_chain"
 
 
 class Try(NamedTuple):

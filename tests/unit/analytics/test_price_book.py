@@ -64,6 +64,13 @@ def test_aliases_case_and_provider() -> None:
     assert priced(price, provider="else")["cost_usd"] is None
 
 
+def test_a_name_with_a_routers_prefix_has_the_price_of_the_name_without() -> None:
+    other = PriceConfig(model="openai/student-8b", request_usd="0.25")
+    assert priced(OWN, request_model="openai/student-8b")["cost_usd"] == Decimal("0.003")
+    assert priced(OWN, other, request_model="openai/student-8b")["cost_usd"] == Decimal("0.25")
+    assert priced(OWN, request_model="openai/teacher-70b")["cost_usd"] is None
+
+
 def test_history_prices_each_call_at_its_own_time() -> None:
     later = OWN.model_copy(update={"effective_from": NOW, "input_usd_per_mtok": Decimal(4)})
     assert priced(OWN, later, start_time=NOW - timedelta(microseconds=1))["cost_usd"] == Decimal("0.003")

@@ -52,6 +52,67 @@ CASES: dict[str, tuple[Rows, dict[str, str], dict[str, Any]]] = {
         {"outer": "aggregate", "inner": "own"},
         {"input_tokens": 40, "output_tokens": 7, "n_model_calls": 1, "n_logical_calls": 1},
     ),
+    # LangChain's callbacks do not make their span the current one: what the client tells is a sibling
+    "langchain beside openai": (
+        [
+            span("app", "", 0, 9),
+            llm("outer", "app", 1, 5, scope_name="langchain", request_model="s-8b", tokens=(40, 7)),
+            llm("inner", "app", 2, 4, scope_name="openai", request_model="openai/s-8b", tokens=(40, 7)),
+        ],
+        {"app": "none", "outer": "duplicate", "inner": "own"},
+        {"input_tokens": 40, "output_tokens": 7, "n_model_calls": 1, "n_logical_calls": 1, "quality_flags": ["told_twice"]},
+    ),
+    "langchain beside openai, fallback": (
+        [
+            span("app", "", 0, 9, model_route="student"),
+            span("chain", "app", 0, 9, kind="chain", scope_name="langchain"),
+            llm("outer 1", "chain", 1, 3, scope_name="langchain", request_model="s-8b", status="error"),
+            llm("inner 1", "app", 1.5, 2.5, scope_name="openai", request_model="s-8b", **RATE_LIMITED),
+            llm("outer 2", "chain", 3, 6, scope_name="langchain", request_model="t-70b", tokens=(60, 30)),
+            llm("inner 2", "app", 4, 5, scope_name="openai", request_model="t-70b", tokens=(60, 30)),
+        ],
+        {"app": "none", "chain": "none", "outer 1": "duplicate", "inner 1": "none", "outer 2": "duplicate", "inner 2": "own"},
+        {"input_tokens": 60, "n_model_calls": 2, "n_logical_calls": 1, "n_fallback_calls": 1, "fallback_to": "t-70b"},
+    ),
+    # the outer one was not told its usage; a second call alike within its time is a call of its own
+    "langchain beside openai, stream": (
+        [
+            llm("outer", "", 1, 7, scope_name="langchain", request_model="s-8b"),
+            llm("inner", "", 2, 4, scope_name="openai", request_model="s-8b", tokens=(40, 7)),
+            llm("outer 2", "", 1, 6, scope_name="langchain", request_model="s-8b", tokens=(41, 7)),
+        ],
+        {"outer": "duplicate", "inner": "own", "outer 2": "own"},
+        {"input_tokens": 81, "n_model_calls": 2},
+    ),
+    "one instrumentation, calls within calls' time": (
+        [
+            llm("long", "", 1, 7, scope_name="openai", request_model="s-8b", tokens=(40, 7)),
+            llm("short", "", 2, 4, scope_name="openai", request_model="s-8b", tokens=(40, 7)),
+            llm("other", "", 2, 4, scope_name="anthropic", request_model="c", tokens=(40, 7)),
+        ],
+        {"long": "own", "short": "own", "other": "own"},
+        {"input_tokens": 120, "n_model_calls": 3},
+    ),
+    # the log comes right after the end of the stream
+    "logfire stream": (
+        [
+            span("app", "", 0, 9),
+            llm("opened", "app", 1, 1.1, scope_name="logfire.openai", request_model="s-8b"),
+            llm(
+                "log",
+                "app",
+                2,
+                2,
+                scope_name="logfire.openai",
+                request_model="s-8b",
+                tokens=(50, 20),
+                name="streaming response from x",
+            ),
+            llm("next", "app", 3, 4, scope_name="logfire.openai", request_model="s-8b", tokens=(1, 2)),
+        ],
+        {"app": "none", "opened": "duplicate", "log": "own", "next": "own"},
+        {"input_tokens": 51, "output_tokens": 22, "n_model_calls": 2, "n_logical_calls": 2},
+    ),
     # 5.3.6: nothing below has usage: the agent's count is all there is
     "uninstrumented client": (
         [span("agent", "", 0, 5, kind="agent", tokens=(100, 10)), span("tool", "agent", 1, 2, kind="tool")],
@@ -72,6 +133,24 @@ CASES: dict[str, tuple[Rows, dict[str, str], dict[str, Any]]] = {
         ],
         {"app": "none", "raw": "own"},
         {"input_tokens": 20, "n_logical_calls": 1, "n_retried_calls": 1, "retried": True, "errored": False, "models": ["t-70b"]},
+    ),
+    # the parent asked the student, the teacher's answer is in the raw child: no retry
+    "litellm callback, fallback": (
+        [
+            llm("app", "", 0, 5, status="error", error_type="InternalServerError", request_model="s-8b"),
+            span("raw", "app", 3, 4.9, name="raw_gen_ai_request", response_model="t-70b-2026-01-01", tokens=(20, 4), status="ok"),
+        ],
+        {"app": "none", "raw": "own"},
+        {"retried": False, "fell_back": True, "fallback_to": "t-70b-2026-01-01", "model": "s-8b", "n_logical_calls": 1},
+    ),
+    # a stream whose parent ended first: a call of which only the model is known
+    "litellm callback, stream": (
+        [
+            span("app", "", 0, 5, model_route="student"),
+            llm("raw", "app", 3, 4.9, name="raw_gen_ai_request", response_model="s-8b", status="ok"),
+        ],
+        {"app": "none", "raw": "none"},
+        {"n_model_calls": 1, "n_logical_calls": 1, "input_tokens": None, "quality_flags": ["unpriced", "usage_unknown"]},
     ),
     "litellm callback, parent with usage": (
         [
@@ -123,6 +202,23 @@ CASES: dict[str, tuple[Rows, dict[str, str], dict[str, Any]]] = {
             "cost_usd": Decimal("0.000007000"),
             "quality_flags": ["attempt_inferred", "cost_failed_free"],
         },
+    ),
+    # without attempt spans the list of models on the agent says who was asked first
+    "pydantic ai fallback, before attempt spans": (
+        [
+            span("agent", "", 0, 9, kind="agent", operation="invoke_agent", request_model="fallback:s-8b,t-70b"),
+            llm("chat", "agent", 1, 8, request_model="t-70b", response_model="t-70b-2026-01-01", tokens=(60, 30)),
+        ],
+        {"agent": "none", "chat": "own"},
+        {"fell_back": True, "retried": False, "model": "s-8b", "fallback_to": "t-70b-2026-01-01", "n_fallback_calls": 1},
+    ),
+    "pydantic ai fallback model, first answers": (
+        [
+            span("agent", "", 0, 9, kind="agent", operation="invoke_agent", request_model="fallback:s-8b,t-70b"),
+            llm("chat", "agent", 1, 8, request_model="s-8b", response_model="s-8b-2026-01-01", tokens=(60, 30)),
+        ],
+        {"agent": "none", "chat": "own"},
+        {"fell_back": False, "retried": False, "model": "s-8b", "n_fallback_calls": 0},
     ),
     # 5.3.8: the rejected answer's 7+1 tokens were billed too; the chat span is the winner
     "pydantic ai fallback": (
