@@ -37,7 +37,7 @@ def to_bytes(state: ComparisonState) -> bytes:
     arrays += [state.recent[key] for key in sorted(state.recent) if state.recent[key].any()]
     arrays += [state.dollars[cohort] for cohort in sorted(state.dollars)]
     for ledger in _ledgers(state):
-        arrays += [ledger.paged, ledger.sums, ledger.carry]
+        arrays += [ledger.paged, ledger.page_start, ledger.sums, ledger.carry]
     text = json.dumps(header, separators=(",", ":")).encode()
     # Adding 0.0 turns -0.0 into 0.0, which compares equal but has other bytes.
     parts = [(a if a.dtype == np.int64 else a + 0.0).astype(a.dtype.newbyteorder("<")).tobytes() for a in arrays]
@@ -61,6 +61,7 @@ def from_bytes(rules: Rules, data: bytes) -> ComparisonState:
             ledger.stream(StreamKey(*key))
         ledger.make_room()
         ledger.paged = reader.take(ledger.paged.shape, "<i8").astype(np.int64)
+        ledger.page_start = reader.take(ledger.page_start.shape, "<i8").astype(np.int64)
         ledger.sums, ledger.carry = reader.take(ledger.sums.shape), reader.take(ledger.carry.shape)
     return state
 

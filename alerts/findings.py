@@ -56,6 +56,7 @@ class Findings:
         self.log_e: Floats = np.where(only_pairs, by_kind[1], both)
         self.log_threshold = state.log_threshold(everyone, np.full(len(everyone), state.newest_minute()))
         self.paged: Ints = np.where(only_pairs, ledger.paged[:, 1], ledger.paged[:, 0])
+        self._page_start = np.where(only_pairs, ledger.page_start[:, 1], ledger.page_start[:, 0])
         self._sums = {name: ledger.total(name) for name in (*BLOCK, *SCORE, *COUNT)}
         self._n01, self._n10, self._n11 = (ledger.total(name) for name in ("n01", "n10", "n11"))
         self._known: dict[StreamKey, StreamFinding] = {}
@@ -165,7 +166,10 @@ class Findings:
             note = note or "at the mix of the matched traces: the reference mix is not frozen yet"
         has_paged = bool(self.paged[number] >= 0)
         # Without evidence of harm no day is likelier than another.
-        start = self.start_day(number) if has_paged or self.log_e[number] > 0 else 0
+        start = self.start_day(number) if self.log_e[number] > 0 else 0
+        if has_paged and self.log_e[number] < self.log_threshold[number]:
+            # The harm has ended since: what the page was about.
+            start = int(self._page_start[number])
         n_by_day, w_by_day = ledger.difference_since(number, start)
         index = self.proven(number)
         proved = max(index, 0) if has_paged else index

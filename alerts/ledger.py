@@ -66,6 +66,8 @@ class Ledger:
         self.index: dict[StreamKey, int] = {}
         # when each stream paged, -1 never: by all evidence, by pairs alone
         self.paged: Ints = np.full((0, 2), -1, dtype=np.int64)
+        # the likeliest start day as it was known then
+        self.page_start: Ints = np.full((0, 2), -1, dtype=np.int64)
         self.sums: Floats = np.zeros((0, n_days, len(names)))
         # ln of the mass older than the first day, unpaired and paired
         self.carry: Floats = np.full((0, 2, grid), -np.inf)
@@ -82,7 +84,8 @@ class Ledger:
         """Arrays for the streams appended since."""
         missing = len(self.streams) - len(self.paged)
         if missing > 0:
-            self.paged = np.concatenate([self.paged, np.full((missing, 2), -1, dtype=np.int64)])
+            never = np.full((missing, 2), -1, dtype=np.int64)
+            self.paged, self.page_start = np.concatenate([self.paged, never]), np.concatenate([self.page_start, never])
             self.sums = np.concatenate([self.sums, np.zeros((missing, *self.sums.shape[1:]))])
             self.carry = np.concatenate([self.carry, np.full((missing, *self.carry.shape[1:]), -np.inf)])
 
@@ -125,6 +128,7 @@ class Ledger:
         for number, kind in enumerate((self.unpaired, self.paired)):
             self.carry[:, number] = np.logaddexp(self.carry[:, number], 0.0) + self.sums[:, 0, kind] / phi[:, None]
         self.sums = np.concatenate([self.sums[:, 1:], np.zeros_like(self.sums[:, :1])], axis=1)
+        self.page_start = np.maximum(self.page_start - 1, np.where(self.page_start < 0, -1, 0))
 
     def record(self, events: Events, log_mass: Floats, phi: Floats, rule: PageRule | None) -> None:
         """
@@ -164,9 +168,11 @@ class Ledger:
             if len(at) == 0:
                 continue
             start = self._likeliest_start(at, moved, mode, path, phi, day)
-            at = at[self._harm_since(at, start, path, events, order, day) >= rule.floor]
+            enough = self._harm_since(at, start, path, events, order, day) >= rule.floor
+            at, start = at[enough], start[enough]
             chosen_streams, earliest = np.unique(events.stream[order[at]], return_index=True)
             self.paged[chosen_streams, mode] = events.minute[order[at[earliest]]]
+            self.page_start[chosen_streams, mode] = start[earliest]
 
     def _likeliest_start(self, at: Ints, moved: list[Floats], mode: int, path: _Path, phi: Floats, day: int) -> Ints:
         """s* as known at each of the path's positions `at`; mode 1 looks at pairs alone."""

@@ -47,7 +47,6 @@ SCENARIOS: dict[str, Scenario] = {
         replace(_BASE, name="hard_cohorts_only", student=_SAME_PRICE, cohorts=_routed(_MOSTLY_HARD)),
         replace(_BASE, name="one_rare_cohort", cohorts=(*_COHORTS, _RARE), traces_per_day=3_000.0),
         replace(_BASE, name="all_cohorts", cohorts=_worse(0.04), traces_per_day=1_500.0),
-        replace(_BASE, name="below_the_floor", cohorts=_worse(0.003), traces_per_day=1_500.0),
         replace(_BASE, name="slow_tail", student=replace(STUDENT, ms_per_token=14.0, tail_share=0.08, tail_factor=6.0)),
         replace(_BASE, name="prompt_changed_too", student=replace(STUDENT, prompt_version="p-15"), cohorts=_worse(0.08)),
         replace(_BASE, name="evaluator_changed", evaluators=(replace(_JUDGE, student_version="judge-4"),), cohorts=_worse(0.08)),
@@ -59,7 +58,12 @@ SCENARIOS: dict[str, Scenario] = {
         replace(_BASE, name="easier_items_mirrored", easy_routing=0.6, length_effect=0.5, cohorts=_worse(0.06), mirrored=0.5),
         replace(_BASE, name="sticky_sessions", sticky=True, traces_per_session=5.0, session_correlation=0.5),
         replace(
-            _BASE, name="provider_incident", cohorts=_worse(0.6), harm_from_day=5.4, harm_until_day=5.4625, traces_per_day=2_000.0
+            _BASE,
+            name="provider_incident",
+            cohorts=_worse(0.85),
+            harm_from_day=5.4,
+            harm_until_day=5.4625,
+            traces_per_day=2_000.0,
         ),
         replace(_BASE, name="harm_from_day_8", cohorts=_worse(0.12), harm_from_day=8.0),
         replace(

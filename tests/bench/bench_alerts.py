@@ -92,14 +92,12 @@ def main() -> None:
             judge(c, state, moment(minute + 61))
         total = time.process_time() - began
         seconds.append(total)
-        print(
-            f"{rows.height} rows: settle {settle_seconds:.2f} s, advance {advance_seconds:.2f} s, judge {total - settle_seconds - advance_seconds:.2f} s"
-        )
+        judge_seconds = total - settle_seconds - advance_seconds
+        print(f"{rows.height} rows: settle {settle_seconds:.2f} s, advance {advance_seconds:.2f} s, judge {judge_seconds:.2f} s")
     n_streams = sum(len(state.paging.streams) for state in states)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{n_streams} streams, CPU a tick: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s; peak memory {peak:.0f} MiB"
-    )
+    print(f"{n_streams} streams, CPU a tick: median {statistics.median(seconds):.2f} s, worst {max(seconds):.2f} s")
+    print(f"peak memory {peak:.0f} MiB")
 
 
 if __name__ == "__main__":
