@@ -24,6 +24,7 @@ from alerts.verdict import GateResult, GuardKind, Verdict
 from storage.client import Store
 from storage.comparisons import (
     Checkpoint,
+    count_late_rows,
     read_checkpoint,
     read_lateness,
     read_open_comparisons,
@@ -49,6 +50,7 @@ class _Watched(Live):
     written_at: datetime = _EPOCH
     signature: tuple[object, ...] = ()
     lateness: list[Lateness] = field(default_factory=list)
+    late_rows: int = 0
 
 
 class Evaluator:
@@ -161,23 +163,7 @@ class Evaluator:
         self._write(self._watched.pop(name), closed_at=now)
 
     def _write(self, entry: _Watched, closed_at: datetime | None = None) -> None:
-        c = entry.comparison
-        row = {
-            "comparison_id": c.comparison_id,
-            "rollout": c.rollout.name,
-            "service_name": c.rollout.service,
-            "environment": c.environment,
-            "baseline_route": c.rollout.baseline,
-            "baseline_model": c.baseline_model,
-            "candidate_route": c.rollout.candidate,
-            "candidate_model": c.candidate_model,
-            "opened_at": c.opened_at,
-            "day_zero": c.day_zero_at,
-            "closed_at": closed_at,
-            "settings_hash": settings_hash(c.rollout, c.method),
-            "detail": to_json(c),
-        }
-        write_comparison(self._store, pl.DataFrame([row]))
+        write_comparison(self._store, _row(entry.comparison, closed_at))
 
     def _advance(self, now: datetime) -> None:
         minute = _minute(now)
@@ -202,12 +188,13 @@ class Evaluator:
             routes = [comparison.rollout.baseline, comparison.rollout.candidate]
             rows = read_lateness(self._store, comparison.rollout.service, routes, comparison.day_zero_at, now)
             entry.lateness = [Lateness(*row) for row in rows.rows()]
-        result = judge(comparison, entry.state, now, entry.lateness, bundle=entry.bundle)
+            entry.late_rows = count_late_rows(self._store, _row(comparison), max(comparison.day_zero_at, now - timedelta(days=7)))
+        result = judge(comparison, entry.state, now, entry.lateness, entry.late_rows, bundle=entry.bundle)
         confounded = any(g.kind is GuardKind.PROMPT_CONFOUNDED and g.is_active for g in result.guards)
         if confounded and entry.bundle is None:
             settled = read_settled(self._store, comparison.comparison_id, _EPOCH)
             entry.bundle = checkpoint.replay(ComparisonState(comparison.rules()), pooled(settled), dict(entry.state.frontiers))
-            result = judge(comparison, entry.state, now, entry.lateness, bundle=entry.bundle)
+            result = judge(comparison, entry.state, now, entry.lateness, entry.late_rows, bundle=entry.bundle)
         return result
 
     def _append(self, judged: list[tuple[_Watched, Judged]], now: datetime) -> None:
@@ -229,6 +216,26 @@ class Evaluator:
             entry.saved_at = now
             saved.append(Checkpoint(entry.comparison.comparison_id, entry.settled_at, *checkpoint.pack(entry.state)))
         write_checkpoints(self._store, saved)
+
+
+def _row(c: Comparison, closed_at: datetime | None = None) -> pl.DataFrame:
+    """A comparison as `COMPARISONS`."""
+    row = {
+        "comparison_id": c.comparison_id,
+        "rollout": c.rollout.name,
+        "service_name": c.rollout.service,
+        "environment": c.environment,
+        "baseline_route": c.rollout.baseline,
+        "baseline_model": c.baseline_model,
+        "candidate_route": c.rollout.candidate,
+        "candidate_model": c.candidate_model,
+        "opened_at": c.opened_at,
+        "day_zero": c.day_zero_at,
+        "closed_at": closed_at,
+        "settings_hash": settings_hash(c.rollout, c.method),
+        "detail": to_json(c),
+    }
+    return pl.DataFrame([row])
 
 
 def _signature(v: Verdict) -> tuple[object, ...]:

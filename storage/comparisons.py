@@ -92,6 +92,17 @@ def read_lateness(store: Store, service: str, routes: list[str], since: datetime
     return store.frame(load("lateness"), {"service": service, "routes": routes, "since": since, "until": until})
 
 
-def read_settled_totals(store: Store, comparison_id: str, since: datetime, until: datetime) -> pl.DataFrame:
-    """Settled units per minute over both arms and all metrics: `at` (minutes since 1970), `metric`, `n`, `fail`."""
-    return store.frame(load("settled_totals"), {"comparison_id": comparison_id, "since": since, "until": until})
+def count_late_rows(store: Store, comparison: pl.DataFrame, since: datetime) -> int:
+    """Strata of settled minutes since a time whose rollup rows changed after they were settled; of one row of `COMPARISONS`."""
+    row = comparison.row(0, named=True)
+    parameters = {
+        "comparison_id": row["comparison_id"],
+        "service": row["service_name"],
+        "environment": row["environment"],
+        "baseline": row["baseline_route"],
+        "baseline_model": row["baseline_model"],
+        "candidate": row["candidate_route"],
+        "candidate_model": row["candidate_model"],
+        "since": since,
+    }
+    return int(store.frame(load("late_rows"), parameters)["n_rows"].item())

@@ -102,5 +102,9 @@ def test_what_arrives_after_settling_changes_nothing(store: Store, rows: pl.Data
     before = state_bytes(evaluator)
     failing = rows.filter(metric="error").with_columns(n_fail_matured="n_eligible_matured")
     write_metric_rows(store, Grain.MINUTE, failing, datetime.now(UTC))
-    evaluator.tick([ROLLOUT], END)
-    assert state_bytes(evaluator) == before
+    verdict = evaluator.tick([ROLLOUT], END + timedelta(hours=2))[0]
+    settled = read_settled(store, verdict.comparison_id, LONG_AGO).filter(metric="error")
+    changed = pl.col("fail_candidate") + pl.col("fail_baseline") < pl.col("n_candidate") + pl.col("n_baseline")
+    assert verdict.late_rows == settled.filter(changed).height
+    assert not any(page.stream_id.startswith("error/") for page in verdict.pages)
+    assert len(state_bytes(evaluator)) == len(before)
