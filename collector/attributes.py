@@ -251,6 +251,8 @@ TEXTS = {
     "operation": Field(("gen_ai.operation.name", "ai.operationId")),
     "request_model": Field(
         (
+            # beside it, LiteLLM writes the name of a model group to `gen_ai.request.model`
+            "litellm.provider.model",
             "gen_ai.request.model",
             "llm.request.model_name",
             "ai.model.id",
@@ -261,6 +263,7 @@ TEXTS = {
             "model_name",
         )
     ),
+    "model_group": Field(("gen_ai.request.model",)),
     "response_model": Field(
         (
             "gen_ai.response.model",
@@ -415,6 +418,8 @@ METADATA_PREFIXES = (
 
 MISSING = ("", "None", "null", "undefined", "NaN", "nan", "inf", "-inf", "Infinity", "-Infinity")
 """Texts that mean "not set", whoever wrote them."""
+SCRUBBED = "[Scrubbed due to "
+"""What Logfire leaves of a value it took for a secret starts so (a key with `session` in it is enough); it means "not set" too."""
 
 MEMBERS = "{}."
 """Between the key of a document and the key of its member."""

@@ -86,6 +86,9 @@ _QUALITY_FLAGS = {
 def _finished() -> dict[str, str]:
     """The columns of `span_records` that the vocabulary decides, by their names."""
     tag = "arrayFirst(t -> startsWith(t, '{}:'), listed_tags)"
+    # the name a LiteLLM Router was asked for, if it is not just the model's own
+    deployed = "arrayElement(splitByChar('/', p_request_model), -1)"
+    group = f"if(has(dialects, 'll2') AND p_model_group NOT IN (p_request_model, {deployed}), p_model_group, '')"
     route_tag, cohort_tag = tag.format("route"), tag.format("cohort")
     stream = f"coalesce({read_bool('p_is_streaming')}, if(endsWith(p_operation, '.doStream'), true, NULL), parameter_stream)"
     role = "lower(p_mirror_role)"
@@ -101,21 +104,21 @@ def _finished() -> dict[str, str]:
         "release": resource_text(*RELEASE_KEYS),
         "kind": "kind_named",
         "operation": first_text("p_operation", "if(kind_named = 'other', '', kind_named)"),
-        "model_route": first_text("p_model_route", f"substring({route_tag}, 7)"),
+        "model_route": first_text("p_model_route", f"substring({route_tag}, 7)", group),
         "cohort": first_text("p_cohort", f"substring({cohort_tag}, 8)"),
         "prompt_name": first_text("p_prompt_name", "p_prompt_template"),
         "request_model": "asked_model",
         "response_model": "answering_model",
         "input_tokens": "all_input",
         "output_tokens": "all_output",
-        "total_tokens": "multiIf(is_total_given, n_total_tokens, all_input IS NULL AND all_output IS NULL, n_total_tokens, "
+        "total_tokens": "multiIf(is_blank, NULL, is_total_given, n_total_tokens, all_input IS NULL AND all_output IS NULL, n_total_tokens, "
         "ifNull(all_input, 0) + ifNull(all_output, 0))",
         **{name: f"n_{name}" for name in list(COUNTS)[3:]},
-        "token_quality": "multiIf(n_input_tokens IS NULL AND n_output_tokens IS NULL AND n_total_tokens IS NULL, '', "
+        "token_quality": "multiIf(is_blank OR n_input_tokens IS NULL AND n_output_tokens IS NULL AND n_total_tokens IS NULL, '', "
         f"notEmpty(conflicting) OR is_undecidable, 'conflict', {is_suspect}, 'suspect_undercount', "
         "adds_cache, 'converted_exclusive', is_total_given, 'reported', 'derived_total')",
-        "reported_cost_usd": "cost",
-        "cost_source": f"multiIf(cost IS NULL, '', is_zero_unpriced, 'zero_unpriced', {sqltext.texts(COST_SOURCES)}[cost_rank])",
+        "reported_cost_usd": "if(is_blank, NULL, cost)",
+        "cost_source": f"multiIf(cost IS NULL OR is_blank, '', is_zero_unpriced, 'zero_unpriced', {sqltext.texts(COST_SOURCES)}[cost_rank])",
         "ttft_ns": "first_token_ns",
         "is_streaming": stream,
         "status": read_status(),

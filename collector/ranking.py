@@ -8,7 +8,7 @@ Each function gives derived columns by name (`normalise.statement` chains them).
 from __future__ import annotations
 
 from collector import sqltext
-from collector.attributes import COUNTS, FIELDS, MEMBERS, MISSING, Reading
+from collector.attributes import COUNTS, FIELDS, MEMBERS, MISSING, SCRUBBED, Reading
 from collector.codes import BITS, COUNTS_END, FIELD_IDS, codes
 from collector.dialects import FRAMEWORKS, KINDS, PROVIDERS
 
@@ -80,7 +80,7 @@ def _unwrapped() -> dict[str, str]:
     """Texts of mapped attributes without one layer of JSON quoting; '' for what is missing or not mapped."""
     missing = sqltext.tuple_of(MISSING)
     return {
-        "plain_texts": f"arrayMap((c, t) -> multiIf(c = 0 OR t IN {missing}, '', "
+        "plain_texts": f"arrayMap((c, t) -> multiIf(c = 0 OR t IN {missing} OR startsWith(t, {sqltext.text(SCRUBBED)}), '', "
         "ascii(t) = 34 AND isValidJSON(t), JSONExtractString(t), t), all_roles, all_texts)"
     }
 

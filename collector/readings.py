@@ -133,8 +133,9 @@ def _judged() -> dict[str, str]:
 
 def _first_number() -> str:
     number = "toUInt16OrNull({})"
-    said = number.format("p_error_type")
-    return f"coalesce({number.format('p_http_status')}, if({said} BETWEEN 100 AND 599, {said}, NULL))"
+    told = [number.format(f"p_{name}") for name in ("error_type", "error_code")]
+    codes_of = ", ".join(f"if({said} BETWEEN 100 AND 599, {said}, NULL)" for said in told)
+    return f"coalesce({number.format('p_http_status')}, {codes_of})"
 
 
 def _first_token(value: str, is_seconds: str) -> str:
@@ -178,8 +179,10 @@ def _settled() -> dict[str, str]:
 
 def _summed() -> dict[str, str]:
     return {
-        "all_input": "n_input_tokens + if(adds_cache, n_cache, 0)",
-        "all_output": "n_output_tokens + if(adds_thought, n_thought, 0)",
+        # LiteLLM reports zeros for a call that failed before anything was counted
+        "is_blank": "is_failed AND ifNull(n_input_tokens, 0) = 0 AND ifNull(n_output_tokens, 0) = 0 AND ifNull(cost, 0) = 0",
+        "all_input": "if(is_blank, NULL, n_input_tokens + if(adds_cache, n_cache, 0))",
+        "all_output": "if(is_blank, NULL, n_output_tokens + if(adds_thought, n_thought, 0))",
         "is_total_given": "n_total_tokens IS NOT NULL "
         "AND assumeNotNull(n_total_tokens) >= ifNull(all_input, 0) + ifNull(all_output, 0)",
         "is_zero_unpriced": "ifNull(cost = 0 AND ifNull(all_input, 0) + ifNull(all_output, 0) > 0, false)",

@@ -102,6 +102,31 @@ CASES = [
         scope="opentelemetry.instrumentation.openai.v1",
     ),
     Case(
+        "pai: Logfire scrubbed the session; Pydantic AI lists a fallback chain on the agent",
+        {"gen_ai.operation.name": "invoke_agent", "model_name": "fallback:student-8b,teacher-70b", "session.id": "[Scrubbed due to 'session']"},
+        {"session_id": "", "request_model": "fallback:student-8b,teacher-70b", "kind": "agent"},
+        scope="pydantic-ai",
+    ),
+    Case(
+        "ll1: an asynchronous call",
+        {"llm.request.type": "acompletion", "gen_ai.request.model": "student-8b", "litellm.call_id": "c1", "hidden_params": "{}"},
+        {"kind": "llm", "request_model": "student-8b", "call_group": "c1"},
+    ),
+    Case(
+        "ll2: a failed attempt of a model group; zeros are no counts",
+        {"gen_ai.operation.name": "chat", "gen_ai.provider.name": "openai", "gen_ai.request.model": "student", "gen_ai.usage.input_tokens": 0,
+         "gen_ai.usage.output_tokens": 0, "gen_ai.usage.total_tokens": 0, "litellm.call_type": "acompletion", "litellm.cost.total": 0.0,
+         "litellm.provider.model": "openai/student-8b", "error.type": "InternalServerError", "litellm.provider.error.code": "500"},
+        {"model_route": "student", "request_model": "openai/student-8b", "input_tokens": None, "output_tokens": None, "total_tokens": None,
+         "token_quality": "", "reported_cost_usd": None, "cost_source": "", "http_status": 500, "status": "error"},
+        span={"code": 2},
+    ),
+    Case(
+        "ll2: without a router the model's name is no route",
+        {"gen_ai.request.model": "gpt-4o", "litellm.provider.model": "openai/gpt-4o", "litellm.call_type": "acompletion"},
+        {"model_route": "", "request_model": "openai/gpt-4o"},
+    ),
+    Case(
         "oll: a tool span",
         {"traceloop.span.kind": "tool", "traceloop.entity.name": "search"},
         {"kind": "tool", "operation": "tool", "tool_name": "search", "dialects": ["oll"]},

@@ -1,0 +1,136 @@
+"""
+What released packages send, against the account of the server they called: tokens, cost, attempts, fallbacks, routes, models.
+
+Packages of the dependency group `captures` are optional: `make test-captures` installs them; without one, its cases are skipped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pytest
+
+from tests.integration.dialects.conftest import Capture
+from tests.support.openai_server import Answer
+
+pytestmark = pytest.mark.integration
+
+PLAIN = Answer(input_tokens=40, output_tokens=12)
+STREAM = Answer(input_tokens=50, output_tokens=20)
+RETRIED = Answer(input_tokens=55, output_tokens=21)
+RESCUE = Answer(input_tokens=60, output_tokens=30)
+FAILURE = Answer(status=500)
+
+# Student 1 and 4, teacher 10 and 40 USD per million; each answer has 8 cached tokens at a tenth:
+# plain 32 x 1 + 8 x 0.1 + 12 x 4, stream 42 + 0.8 + 80, retried 47 + 0.8 + 84, rescue 52 x 10 + 8 x 1 + 30 x 40
+COST = {"plain": "0.0000808", "stream": "0.0001228", "retry": "0.0001318", "fallback": "0.001728"}
+# 40 + 48, 50 + 80, 600 + 1200
+COST_UNCACHED = {"plain": "0.000088", "stream": "0.000130", "fallback": "0.0018"}
+
+
+@dataclass(frozen=True)
+class Told:
+    """
+    Who told the stories.
+
+    Args:
+        app: the program and its arguments. package: what it needs beyond the group `dev`.
+        dialect: what its spans must be recognised as.
+        tells_cached: cached tokens are sent.
+        n_tries: spans of calls in the story of the fallback; 1 where the failed try is a part of the one call.
+    """
+
+    app: str
+    package: str
+    dialect: str
+    tells_cached: bool = True
+    n_tries: int = 2
+
+
+THREE_STORIES = [
+    Told("openinference_openai", "openinference-instrumentation-openai", "oi"),
+    Told("openllmetry_openai", "opentelemetry-instrumentation-openai", "oll"),
+    Told("traceai", "traceAI-openai", "fi1", tells_cached=False),
+    Told("traceai_before_1", "openai", "fi0", tells_cached=False),
+    Told("langchain", "openinference-instrumentation-langchain", "oi"),
+    # the client below LangChain tells each call once more
+    Told("langchain both", "openinference-instrumentation-langchain", "oi"),
+    Told("pydantic_ai_fallback", "pydantic-ai-slim", "pai", n_tries=1),
+    Told("langfuse_sdk", "langfuse", "lf"),
+    Told("logfire_sdk", "logfire", "pai"),
+]
+
+
+def require(package: str) -> None:
+    """Skip without the package. It is not imported: that would start its global state in this process."""
+    try:
+        version(package)
+    except PackageNotFoundError:
+        pytest.skip(f"{package} is not installed; `make test-captures` installs it")
+
+
+def assert_served(facts: dict[str, Any], answer: Answer, cost: str) -> None:
+    """Counts, cost, route and cohort of a trace that one answer of the server made."""
+    assert (facts["input_tokens"], facts["output_tokens"]) == (answer.input_tokens, answer.output_tokens)
+    assert (facts["cost_usd"], facts["cost_source"]) == (Decimal(cost), "configured")
+    assert (facts["model_route"], facts["cohort"]) == ("student", "refund")
+    assert (facts["n_logical_calls"], facts["errored"], facts["timed_out"]) == (1, False, False)
+    assert facts["model"].startswith(("student", "openai/student"))
+
+
+@pytest.mark.parametrize("told", THREE_STORIES, ids=lambda told: told.app)
+def test_what_is_reported_is_what_was_served(told: Told, capture: Capture) -> None:
+    require(told.package)
+    capture.server.then(PLAIN, STREAM, FAILURE, RESCUE)
+    capture.run(*told.app.split())
+    assert [served.answer for served in capture.server.served] == [PLAIN, STREAM, FAILURE, RESCUE]
+    assert told.dialect in capture.dialects()
+
+    cost = COST if told.tells_cached else COST_UNCACHED
+    for name, answer in (("plain", PLAIN), ("stream", STREAM)):
+        facts = capture.facts(name)
+        assert_served(facts, answer, cost[name])
+        assert facts["cache_read_tokens"] == (8 if told.tells_cached else None)
+        assert (facts["n_model_calls"], facts["retried"], facts["fell_back"]) == (1, False, False)
+    facts = capture.facts("fallback")
+    assert_served(facts, RESCUE, cost["fallback"])
+    assert (facts["n_model_calls"], facts["retried"], facts["fell_back"]) == (told.n_tries, False, True)
+    assert (facts["fallback_to"], facts["models"]) == ("teacher-70b-2026-01-01", ["teacher-70b-2026-01-01"])
+
+
+LITELLM = {"openinference": "openinference-instrumentation-litellm", "v2": "litellm", "callback": "litellm"}
+
+
+@pytest.mark.parametrize("told_by", LITELLM)
+def test_a_litellm_router_with_retries_and_fallbacks(told_by: str, capture: Capture) -> None:
+    require(LITELLM[told_by])
+    capture.server.then(PLAIN, STREAM, FAILURE, RETRIED, FAILURE, FAILURE, RESCUE)
+    capture.run("litellm_router", told_by)
+    assert len(capture.server.served) == 7
+    # the callback writes to the application's span, which had ended: only answers have a span, and a stream's has no usage
+    has_all_tries = told_by != "callback"
+
+    plain = capture.facts("plain")
+    assert_served(plain, PLAIN, COST["plain"])
+    assert (plain["n_model_calls"], plain["retried"], plain["fell_back"]) == (1, False, False)
+
+    stream = capture.facts("stream")
+    if has_all_tries:
+        assert_served(stream, STREAM, COST["stream"])
+    else:
+        assert (stream["input_tokens"], stream["cost_usd"]) == (None, None)
+        assert "usage_unknown" in stream["quality_flags"]
+    assert (stream["n_model_calls"], stream["n_logical_calls"]) == (1, 1)
+
+    retry = capture.facts("retry")
+    assert_served(retry, RETRIED, COST["retry"])
+    assert (retry["n_model_calls"], retry["retried"], retry["fell_back"]) == (2 if has_all_tries else 1, True, False)
+
+    fallback = capture.facts("fallback")
+    assert_served(fallback, RESCUE, COST["fallback"])
+    assert (fallback["n_model_calls"], fallback["retried"]) == ((3, True) if has_all_tries else (1, False))
+    assert (fallback["fell_back"], fallback["n_fallback_calls"]) == (True, 1)
+    assert "teacher" in fallback["fallback_to"]
