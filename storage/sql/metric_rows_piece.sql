@@ -2,7 +2,7 @@ SELECT *
 FROM {table} FINAL
 WHERE bucket >= fromUnixTimestamp({since_{i}:Int64})
     AND bucket < fromUnixTimestamp({until_{i}:Int64})
-    AND metric IN {metrics:Array(String)}
+    AND metric IN (SELECT arrayJoin({metrics:Array(String)}))
     AND pair_route = ''
-    AND environment NOT IN {without_environments:Array(String)}
+    AND environment NOT IN (SELECT arrayJoin({without_environments:Array(String)}))
     {filters}

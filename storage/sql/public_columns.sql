@@ -1,4 +1,4 @@
 SELECT table, name, type
 FROM system.columns
-WHERE database = {database:String} AND table IN {tables:Array(String)}
+WHERE database = {database:String} AND table IN (SELECT arrayJoin({tables:Array(String)}))
 ORDER BY table, position

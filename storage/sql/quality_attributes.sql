@@ -9,7 +9,7 @@ FROM
     LIMIT {sample:UInt32}
 )
 ARRAY JOIN mapKeys(attributes) AS key, mapValues(attributes) AS value
-WHERE key NOT IN {known:Array(String)} AND NOT arrayExists(prefix -> startsWith(key, prefix), {prefixes:Array(String)})
+WHERE key NOT IN (SELECT arrayJoin({known:Array(String)})) AND NOT arrayExists(prefix -> startsWith(key, prefix), {prefixes:Array(String)})
 GROUP BY key
 ORDER BY n_spans DESC, key
 LIMIT {limit:UInt32}

@@ -1,3 +1,3 @@
 SELECT mirror_group, started_at, trace_id, mirror_role
 FROM mirror_units FINAL
-WHERE mirror_group IN {groups:Array(String)}
+WHERE mirror_group IN (SELECT arrayJoin({groups:Array(String)}))

@@ -14,8 +14,8 @@ WITH candidates AS
         source_form, metadata, evaluated_at, received_at
     FROM evaluation_records FINAL
     WHERE target_trace_id = ''
-        AND ((target_session_id != '' AND target_session_id IN {session_ids:Array(String)})
-            OR (target_session_id = '' AND target_response_id != '' AND target_response_id IN {response_ids:Array(String)}))
+        AND ((target_session_id != '' AND target_session_id IN (SELECT arrayJoin({session_ids:Array(String)})))
+            OR (target_session_id = '' AND target_response_id != '' AND target_response_id IN (SELECT arrayJoin({response_ids:Array(String)}))))
 )
 SELECT
     candidates.evaluation_id AS evaluation_id, target_scope, target_trace_id, target_span_id, target_session_id,

@@ -8,7 +8,7 @@ SELECT
     received_at
 FROM trace_facts FINAL
 WHERE toStartOfHour(started_at) IN arrayMap(s -> toDateTime(s, 'UTC'), {hours:Array(UInt32)})
-    AND trace_id IN {trace_ids:Array(String)}
+    AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
     AND started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}
 {filters}
 ORDER BY started_at DESC, trace_id DESC, mirror_role DESC
