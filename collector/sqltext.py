@@ -61,30 +61,33 @@ def nested(source: str, columns: Sequence[str], derived: Mapping[str, str], fina
     final = {alias: _replaced(e, {name: f"carried.{n}" for n, name in enumerate(carried, 1)}) for alias, e in final.items()}
     selects = [list(_aliased(final))]
     needed = set[str]().union(*(_names(expression, known) for expression in final.values()))
-    for layer in reversed(_layers(uses, set(columns))):
-        kept = {alias: derived[alias] for alias in layer if alias in needed}
-        passed = needed - kept.keys()
-        selects.append([*sorted(passed), "carried", *_aliased(kept)])
-        needed = passed.union(*(uses[alias] for alias in kept))
+    for layer in _layers(uses, needed):
+        passed = needed - layer
+        selects.append([*sorted(passed), "carried", *_aliased({alias: derived[alias] for alias in sorted(layer)})])
+        needed = passed.union(*(uses[alias] for alias in layer))
     if len(selects) > 1:
-        selects[-1][selects[-1].index("carried")] = f"({', '.join(carried)}, 0) AS carried"
+        selects[-1][selects[-1].index("carried")] = f"({', '.join([*carried, '0', '0'])}) AS carried"
     for select in reversed(selects):
         listed = ",\n    ".join(select)
         source = f"SELECT\n    {listed}\nFROM (\n{source}\n)"
     return source
 
 
-def _layers(uses: Mapping[str, set[str]], available: set[str]) -> list[list[str]]:
-    """Derived columns in groups, each of which names only columns of the groups before it."""
+def _layers(uses: Mapping[str, set[str]], wanted: set[str]) -> list[set[str]]:
+    """
+    The derived columns that are needed, in groups from the last to the first: each as late as can be, one group before the first
+    that names it.
+    """
     layers = []
-    left = dict(uses)
-    while left:
-        layer = [alias for alias, names in left.items() if names <= available]
-        if not layer:
-            raise ValueError(f"columns that need each other: {sorted(left)}")
+    layer = wanted & uses.keys()
+    while layer:
         layers.append(layer)
-        available = available.union(layer)
-        left = {alias: names for alias, names in left.items() if alias not in available}
+        layer = set[str]().union(*(uses[alias] for alias in layer)) & uses.keys()
+        if len(layers) > len(uses):
+            raise ValueError(f"columns that need each other: {sorted(layer)}")
+    # a column named by two groups belongs before the earlier one
+    for later, layer in enumerate(layers):
+        layers[later] = layer.difference(*layers[later + 1 :])
     return layers
 
 

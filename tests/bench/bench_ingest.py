@@ -4,8 +4,8 @@ acknowledgement is durable, every span is normalised.
 
     python -m tests.bench.bench_ingest --batch 512 --spans 400000 [--text 4096] [--in-flight 8]
 
-Prints acknowledged and queryable spans/s, CPU-seconds per million spans (of the whole server process), acknowledgement latency, peak
-memory, and bytes per span once merged.
+Prints acknowledged and queryable spans/s, CPU-seconds per million spans (of the whole server process), acknowledgement latency,
+peak memory, and bytes per span once merged.
 """
 
 from __future__ import annotations
@@ -104,8 +104,8 @@ def server(directory: Path, arguments: argparse.Namespace) -> dict[str, float | 
     assert n_stored == n_spans, f"{n_stored} of {n_spans} spans are queryable"
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     store.command("OPTIMIZE TABLE span_records FINAL")
-    size = "SELECT sum(bytes_on_disk) AS n FROM system.parts WHERE active AND table = 'span_records' AND database = currentDatabase()"
-    n_bytes = store.frame(size)["n"][0]
+    size = "SELECT sum(bytes_on_disk) AS n FROM system.parts WHERE active AND table = 'span_records'"
+    n_bytes = store.frame(f"{size} AND database = currentDatabase()")["n"][0]
     collector.stop()
     store.close()
     ranked = sorted(sent["latencies"])
@@ -124,7 +124,8 @@ def server(directory: Path, arguments: argparse.Namespace) -> dict[str, float | 
 
 
 def _same(arguments: argparse.Namespace) -> list[str]:
-    return [part for name in ("batch", "spans", "text", "in_flight") for part in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))]
+    names = ("batch", "spans", "text", "in_flight")
+    return [part for name in names for part in (f"--{name.replace('_', '-')}", str(getattr(arguments, name)))]
 
 
 def main() -> None:

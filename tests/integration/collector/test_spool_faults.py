@@ -124,21 +124,27 @@ class Gone(Store):
         super().command(*args, **kwargs)
 
 
+def fill(spool: Spool, flusher: Flusher) -> tuple[int, SpoolFullError]:
+    """Append until refused, while flushing fails; how many were taken, and the refusal."""
+    for n_accepted in range(100):
+        try:
+            spool.append(record(n_accepted))
+        except SpoolFullError as refusal:
+            return n_accepted, refusal
+        with pytest.raises(StoreUnavailableError):
+            flusher.flush()
+    raise AssertionError("the spool has no bound")
+
+
 def test_without_a_store_requests_are_taken_until_the_bound_and_written_later(store: Store, tmp_path: Path) -> None:
     size = len(record(0).payload)
     spool = Spool(tmp_path / "spool", SpoolConfig(max_bytes=size * 5))
     gone = Gone(store)
     gone.error = StoreUnavailableError("gone")
     flusher = make_flusher(spool, gone, tmp_path)
-    n_accepted = 0
-    with pytest.raises(SpoolFullError) as caught:
-        for seed in range(100):
-            spool.append(record(seed))
-            n_accepted += 1
-            with pytest.raises(StoreUnavailableError):
-                flusher.flush()
+    n_accepted, refusal = fill(spool, flusher)
     assert 3 <= n_accepted <= 5
-    assert caught.value.retry_delay == 1.0
+    assert refusal.retry_delay == 1.0
     assert spool.pending()[next(key for key in spool.pending() if key.entry is Entry.WRITTEN)] == 3 * n_accepted
     gone.error = None
     flusher.flush()
