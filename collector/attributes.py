@@ -7,7 +7,7 @@ a key: old spans are still sent, and stored ones are normalised again.
 A key written `metadata{}.route` is the member `route` of the JSON object in attribute `metadata`; `usage{}.input` and the
 like are what a usage document says once its shape is known (see `DOCUMENTS`).
 
-Source: keys as read from released packages; see docs/vocabulary.md.
+Source: keys as read from released packages; see docs/semantics.md.
 """
 
 from __future__ import annotations
@@ -419,7 +419,7 @@ METADATA_PREFIXES = (
 MISSING = ("", "None", "null", "undefined", "NaN", "nan", "inf", "-inf", "Infinity", "-Infinity")
 """Texts that mean "not set", whoever wrote them."""
 SCRUBBED = "[Scrubbed due to "
-"""What Logfire leaves of a value it took for a secret starts so (a key with `session` in it is enough); it means "not set" too."""
+"""What Logfire leaves of a value it took for a secret starts so (`session` in the key is enough); it means "not set" too."""
 
 MEMBERS = "{}."
 """Between the key of a document and the key of its member."""

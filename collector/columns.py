@@ -111,14 +111,16 @@ def _finished() -> dict[str, str]:
         "response_model": "answering_model",
         "input_tokens": "all_input",
         "output_tokens": "all_output",
-        "total_tokens": "multiIf(is_blank, NULL, is_total_given, n_total_tokens, all_input IS NULL AND all_output IS NULL, n_total_tokens, "
+        "total_tokens": "multiIf(is_blank, NULL, is_total_given, n_total_tokens, "
+        "all_input IS NULL AND all_output IS NULL, n_total_tokens, "
         "ifNull(all_input, 0) + ifNull(all_output, 0))",
         **{name: f"n_{name}" for name in list(COUNTS)[3:]},
         "token_quality": "multiIf(is_blank OR n_input_tokens IS NULL AND n_output_tokens IS NULL AND n_total_tokens IS NULL, '', "
         f"notEmpty(conflicting) OR is_undecidable, 'conflict', {is_suspect}, 'suspect_undercount', "
         "adds_cache, 'converted_exclusive', is_total_given, 'reported', 'derived_total')",
         "reported_cost_usd": "if(is_blank, NULL, cost)",
-        "cost_source": f"multiIf(cost IS NULL OR is_blank, '', is_zero_unpriced, 'zero_unpriced', {sqltext.texts(COST_SOURCES)}[cost_rank])",
+        "cost_source": "multiIf(cost IS NULL OR is_blank, '', is_zero_unpriced, 'zero_unpriced', "
+        f"{sqltext.texts(COST_SOURCES)}[cost_rank])",
         "ttft_ns": "first_token_ns",
         "is_streaming": stream,
         "status": read_status(),

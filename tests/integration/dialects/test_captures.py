@@ -48,6 +48,7 @@ class Told:
     dialect: str
     tells_cached: bool = True
     n_tries: int = 2
+    session: str = "s1"
 
 
 THREE_STORIES = [
@@ -59,7 +60,7 @@ THREE_STORIES = [
     # the client below LangChain tells each call once more
     Told("langchain both", "openinference-instrumentation-langchain", "oi"),
     Told("pydantic_ai_fallback", "pydantic-ai-slim", "pai", n_tries=1),
-    Told("langfuse_sdk", "langfuse", "lf"),
+    Told("langfuse_sdk", "langfuse", "lf", session=""),
     Told("logfire_sdk", "logfire", "pai"),
 ]
 
@@ -95,6 +96,7 @@ def test_what_is_reported_is_what_was_served(told: Told, capture: Capture) -> No
         assert_served(facts, answer, cost[name])
         assert facts["cache_read_tokens"] == (8 if told.tells_cached else None)
         assert (facts["n_model_calls"], facts["retried"], facts["fell_back"]) == (1, False, False)
+        assert facts["session_id"] == told.session
     facts = capture.facts("fallback")
     assert_served(facts, RESCUE, cost["fallback"])
     assert (facts["n_model_calls"], facts["retried"], facts["fell_back"]) == (told.n_tries, False, True)

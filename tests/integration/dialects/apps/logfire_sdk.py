@@ -1,11 +1,24 @@
 """Logfire on the OpenAI client, its spans sent to our door only."""
 
+from typing import Any
+
 import logfire
 import openai
 
 from tests.integration.dialects.apps.common import MESSAGES, STUDENT, TEACHER, client, exporting
 
-logfire.configure(send_to_logfire=False, console=False, additional_span_processors=[exporting()])
+
+def keep_session(match: logfire.ScrubMatch) -> Any:
+    """Logfire scrubs every attribute with `session` in its name."""
+    return match.value if match.path[-1] == "session.id" else None
+
+
+logfire.configure(
+    send_to_logfire=False,
+    console=False,
+    additional_span_processors=[exporting()],
+    scrubbing=logfire.ScrubbingOptions(callback=keep_session),
+)
 
 
 def work(name: str) -> logfire.LogfireSpan:
