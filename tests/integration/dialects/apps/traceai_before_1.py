@@ -1,4 +1,4 @@
-"""What traceAI wrote before its core's 1.0, by hand: that core and the present one do not fit into one environment."""
+"""What traceAI-openai 0.1.9 on core 0.1.16 writes, by hand: they do not fit into one environment with the present ones."""
 
 import json
 from typing import Any
@@ -15,14 +15,13 @@ def ask(ai: openai.OpenAI, model: str, **options: Any) -> None:
     """One call under a span of the first generation's vocabulary."""
     with tracer.start_as_current_span("ChatCompletion") as span:
         parameters = {"model": model, **options}
-        span.set_attributes(
-            {"fi.span.kind": "LLM", "llm.provider": "openai", "llm.invocation_parameters": json.dumps(parameters)}
-        )
+        span.set_attributes({"fi.span.kind": "LLM", "llm.system": "openai", "llm.invocation_parameters": json.dumps(parameters)})
         reply: Any = ai.chat.completions.create(model=model, messages=MESSAGES, **options)
         last = list(reply)[-1] if options else reply
+        if not options:
+            span.set_attribute("llm.model_name", reply.model)
         span.set_attributes(
             {
-                "llm.model_name": last.model,
                 "llm.token_count.prompt": last.usage.prompt_tokens,
                 "llm.token_count.completion": last.usage.completion_tokens,
                 "llm.token_count.total": last.usage.total_tokens,
