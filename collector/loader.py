@@ -69,8 +69,6 @@ class Loader:
         self._store = store
         self._is_local = store.connection_arguments.get("interface") == "chdb"
         self._reading = {
-            "format_schema_source": "string",
-            "format_schema": (decode.schema_directory() / "segment.proto").read_text(encoding="utf-8"),
             "max_block_size": 65409,
             "input_format_max_block_size_bytes": config.block_bytes,
             "max_threads": config.max_threads,
@@ -94,7 +92,7 @@ class Loader:
         """Normalise every span of the segment into `span_records`; the same `token` again changes nothing."""
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             with_documents, with_messages = _contains(data, _DOCUMENT_MARKERS), _contains(data, _MESSAGE_MARKERS)
-        settings = self._reading | self._writing | {"format_schema_message_name": "Spans", "insert_deduplication_token": token}
+        settings = self._reading | self._writing | self._schema("Spans") | {"insert_deduplication_token": token}
         columns = ", ".join(SPAN_COLUMNS)
 
         def statement(source: str) -> str:
@@ -129,11 +127,19 @@ class Loader:
         """Evaluations among the segment's log records."""
         return evaluations.from_logs(self._frame(path, "Logs", LOG_STRUCTURE, decode.logs))
 
+    def _schema(self, message: str) -> dict[str, str]:
+        """Where the engine finds the message. A server is sent the text; embedded, that would be cached in the work directory."""
+        file = decode.schema_directory() / "segment.proto"
+        if self._is_local:
+            return {"format_schema": f"{file.resolve()}:{message}"}
+        text = file.read_text(encoding="utf-8")
+        return {"format_schema_source": "string", "format_schema": text, "format_schema_message_name": message}
+
     def _file(self, path: Path, structure: str) -> str:
         return f"file({sqltext.text(str(path.resolve()))}, 'Protobuf', {sqltext.text(structure)})"
 
     def _frame(self, path: Path, message: str, structure: str, select: Callable[[str], str]) -> pl.DataFrame:
-        settings = self._reading | {"format_schema_message_name": message}
+        settings = self._reading | self._schema(message)
         if self._is_local:
             return self._store.frame(select(self._file(path, structure)), settings=settings)
         table = f"decoded_{uuid.uuid4().hex}"

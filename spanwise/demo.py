@@ -200,7 +200,7 @@ def _report(api: httpx.Client, url: str, sink: _Sink, console: Console) -> None:
     console.print(Panel(page.strip() or "the alert is recorded; its delivery is still under way", title="what on-call was sent"))
     console.print("Look at it:")
     console.print(f"  the rollout   {url}/rollouts/{ROLLOUT}")
-    console.print(f"  the alert     {url}/alerts/{alert['id']}")
+    console.print(f"  the alert     {url}/alerts/{alert['alert_id']}")
     console.print(f"  its traces    {url}/traces?route=student&cohort={COHORT}")
     console.print(f"  data health   {url}/health")
 
