@@ -32,6 +32,7 @@ from storage.errors import SpanwiseError
 
 ROLLOUT = "cheaper-support"
 COHORT = "regulated_answer"
+TRACES_PER_DAY = 1_400
 START_SECONDS = 60
 JUDGE_SECONDS = 300
 
@@ -80,7 +81,7 @@ def run(*, wait: bool, seed: int, port: int) -> int:
     # ended from outside, the demo still stops the server it started
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console()
-    scenario = _ending_yesterday(demo_scenario())
+    scenario = _ending_yesterday(demo_scenario(TRACES_PER_DAY))
     with tempfile.TemporaryDirectory(prefix="spanwise-demo-") as name:
         directory = Path(name)
         sink = _Sink()
