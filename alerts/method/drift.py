@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 Floats = NDArray[np.float64]
 
@@ -16,7 +16,7 @@ def upper_limit(n_fail: int, n_units: int) -> float:
     Args:
         n_fail, n_units: failures and units of the cohort over whole weeks.
     """
-    limit = 1.0 if n_fail >= n_units else float(beta.ppf(0.99, n_fail + 1, n_units - n_fail))
+    limit = 1.0 if n_fail >= n_units else float(betaincinv(n_fail + 1, n_units - n_fail, 0.99))
     return min(1.0, limit + 0.01)
 
 
