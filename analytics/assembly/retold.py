@@ -16,6 +16,8 @@ _FEWEST_DISTINCT = 8
 # Logfire tells a stream twice: when it was opened, and, in a log right after its end, what it used.
 _STREAM_LOG = "streaming response from "
 _COUNTS = ("input_tokens", "output_tokens")
+# Calls of a trace are compared with one another; larger traces are left as they are told.
+_MOST_COMPARED = 100
 
 
 def told_twice(spans: pl.DataFrame, forest: Forest, is_leaf_call: Mask, has_own_usage: Mask) -> Mask:
@@ -66,20 +68,20 @@ def _told_within(spans: pl.DataFrame, forest: Forest, is_leaf_call: Mask) -> Mas
         .gather(rows)
         .with_columns(
             pl.col("model").map_elements(bare_model, return_dtype=pl.String),
+            pl.col("scope_name").rank("dense"),
             row=pl.Series(rows),
             trace=pl.Series(forest.trace[rows]),
         )
     )
-    pairs = calls.join(calls, on=["trace", "service_name", "failed"], suffix="_inner").filter(
+    pairs = calls.join(calls, on=["trace", "service_name", "failed", "model"], suffix="_inner").filter(
         pl.col("scope_name") != pl.col("scope_name_inner"),
         pl.col("start_time") <= pl.col("start_time_inner"),
         pl.col("end_time") >= pl.col("end_time_inner"),
         pl.col("row") != pl.col("row_inner"),
-        (pl.col("model") == pl.col("model_inner")) | (pl.col("model") == "") | (pl.col("model_inner") == ""),
         *(pl.col(name).eq(pl.col(f"{name}_inner")).fill_null(True) for name in _COUNTS),
     )
     nearest = pairs.sort(pl.col("start_time_inner") - pl.col("start_time"), "row", "row_inner")
-    taken: set[tuple[int, str]] = set()
+    taken: set[tuple[int, int]] = set()
     for outer, inner, scope, inner_scope in nearest.select("row", "row_inner", "scope_name", "scope_name_inner").iter_rows():
         # of two spans that start and end together, only one is told by the other
         if told[inner] or (outer, inner_scope) in taken or (inner, scope) in taken:
@@ -90,14 +92,14 @@ def _told_within(spans: pl.DataFrame, forest: Forest, is_leaf_call: Mask) -> Mas
 
 
 def _of_mixed_traces(spans: pl.DataFrame, forest: Forest, is_leaf_call: Mask) -> Rows:
-    """Calls of traces in which more than one instrumentation tells calls."""
+    """Calls of traces in which more than one instrumentation tells calls, unless there are too many to compare."""
     rows = np.flatnonzero(is_leaf_call)
     scopes = spans["scope_name"].gather(rows)
     if scopes.n_unique() < 2:
         return rows[:0]
     scope = pl.DataFrame({"trace": forest.trace[rows], "scope": scopes})
-    is_mixed = scope.select(pl.col("scope").n_unique().over("trace") > 1).to_series().to_numpy()
-    mixed: Rows = rows[is_mixed]
+    is_mixed = (pl.col("scope").n_unique().over("trace") > 1) & (pl.len().over("trace") <= _MOST_COMPARED)
+    mixed: Rows = rows[scope.select(is_mixed).to_series().to_numpy()]
     return mixed
 
 
