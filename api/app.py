@@ -51,9 +51,12 @@ def create_app(services: Services) -> FastAPI:
     )
     app.state.sandbox = Sandbox(services.store, config.sql_concurrent)
     errors.install(app)
-    app.include_router(_api())
-    for router in (health.router, session.router, pages):
-        app.include_router(router)
+    app.include_router(health.router)
+    # a process without the role still says how it is
+    if "api" in services.roles:
+        app.include_router(_api())
+        for router in (session.router, pages):
+            app.include_router(router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     app.add_middleware(Guard, config=config)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -206,7 +206,8 @@ class _ServerEngine:
 
     def __init__(self, arguments: Mapping[str, Any], database: str, limits: QueryLimits) -> None:
         self._client = clickhouse_connect.get_client(**arguments, database=database)
-        self._settings = limits.settings()
+        # 2 instead of 1: the client sends settings of its own along; the checked query itself cannot hold any
+        self._settings = limits.settings() | {"readonly": "2"}
 
     def whole(self, query: str, parameters: Mapping[str, Any]) -> pa.Table:
         return self._client.query_arrow(query, parameters=dict(parameters), settings=self._settings)

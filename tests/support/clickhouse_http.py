@@ -42,6 +42,15 @@ _TRAILING_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b.*)?;?\s*$", re.
 _CODE = re.compile(r"Code: (\d+)")
 
 
+def _reading(insert: re.Match[bytes], path: str) -> str:
+    """The INSERT with its data in a file: what an HTTP body holds behind the statement, this engine reads from disk."""
+    before = insert.group(0)[: insert.start(1)].decode().rstrip()[: -len("FORMAT")]
+    format = insert.group(1).decode()
+    if "input(" in before:
+        return before.replace("input(", f"file('{path}', '{format}', ")
+    return f"{before} FROM INFILE '{path}' FORMAT {format}"
+
+
 class Fault(StrEnum):
     """How the next matching requests fail."""
 
@@ -66,7 +75,7 @@ class Front:
     """The server. `url` is what `Store.server` takes."""
 
     def __init__(self, engine_path: Path, port: int = 0) -> None:
-        self._path = engine_path
+        self.path = engine_path
         self._local = threading.local()
         self._plan = _Plan()
         self._changed = threading.Condition()
@@ -123,7 +132,7 @@ class Front:
     def connection(self) -> Any:
         """A connection of this thread: session state never leaks between requests."""
         if not hasattr(self._local, "connection"):
-            self._local.connection = chdb.connect(str(self._path))
+            self._local.connection = chdb.connect(str(self.path))
         return self._local.connection
 
 
@@ -177,10 +186,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(answer, {"X-ClickHouse-Format": format} if format else {})
 
     def _execute(self, sql: str, body: bytes, arguments: dict[str, str]) -> tuple[bytes, str]:
-        connection = self.owner.connection()
+        # what made a session read-only cannot be taken back: such a request has a session of its own
+        is_own = "readonly" in arguments
+        connection = chdb.connect(str(self.owner.path)) if is_own else self.owner.connection()
+        try:
+            return self._in_session(connection, sql, body, arguments)
+        finally:
+            if is_own:
+                connection.close()
+
+    def _in_session(self, connection: Any, sql: str, body: bytes, arguments: dict[str, str]) -> tuple[bytes, str]:
         database = arguments.get("database") or "default"
         connection.query(f"USE `{database}`")
         names = [name for name in arguments if name not in _TRANSPORT and not name.startswith("param_")]
+        names.sort(key=lambda name: name == "readonly")
         parameters = {name.removeprefix("param_"): value for name, value in arguments.items() if name.startswith("param_")}
         for name in names:
             value = arguments[name].replace("\\", "\\\\").replace("'", "\\'")
@@ -188,8 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             return self._statement(connection, sql, body, parameters)
         finally:
-            for name in names:
-                connection.query(f"SET {name} = DEFAULT")
+            if "readonly" not in names:
+                for name in names:
+                    connection.query(f"SET {name} = DEFAULT")
 
     def _statement(self, connection: Any, sql: str, body: bytes, parameters: dict[str, str]) -> tuple[bytes, str]:
         whole = sql.encode() + (b"\n" if sql else b"") + body
@@ -198,9 +218,7 @@ class _Handler(BaseHTTPRequestHandler):
             with tempfile.NamedTemporaryFile(suffix=".insert") as file:
                 file.write(whole[match.end() :])
                 file.flush()
-                before = match.group(0)[: match.start(1)].decode().rstrip()[: -len("FORMAT")]
-                infile = f"{before} FROM INFILE '{file.name}' FORMAT {match.group(1).decode()}"
-                connection.query(infile, params=parameters or None)
+                connection.query(_reading(match, file.name), params=parameters or None)
             return b"", ""
         text = sql + ("\n" if sql and body else "") + body.decode()
         format_match = _TRAILING_FORMAT.search(text)
