@@ -156,7 +156,7 @@ class Store:
             client.insert_arrow(table, arrow, settings=dict(settings or {}))
 
     def insert_bytes(self, sql: str, data: bytes, settings: Mapping[str, Any] | None = None) -> None:
-        """Run `INSERT ... SELECT ... FROM input(...) FORMAT ...` with the bytes it reads; a server takes them, no embedded engine."""
+        """Run `INSERT ... SELECT ... FROM input(...) FORMAT ...` on a server, with the bytes that it reads."""
         with self._connection() as client:
             # in the body, where a statement may be longer than an address
             client.raw_insert(insert_block=sql.encode() + b"\n" + data, settings=dict(settings or {}))
