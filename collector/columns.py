@@ -160,7 +160,8 @@ def _gathered_metadata(*, with_documents: bool) -> dict[str, str]:
         keys, values = "arrayConcat(keys, members.1)", "arrayConcat(texts, members.2)"
     ranks = "multiIf(" + "".join(f"startsWith(k, {sqltext.text(p)}), {n}, " for n, p in enumerate(prefixes, 1)) + "0)"
     sizes = sqltext.numbers((len(prefix) for prefix in prefixes), "UInt8")
-    found = f"arraySort(e -> e.1, arrayFilter(e -> e.1 > 0, arrayMap((k, t) -> ({ranks}, toString(k), t), {keys}, {values})))"
+    ranked = f"arrayMap((k, t) -> ({ranks}, toString(k), t), {keys}, {values})"
+    found = f"arraySort(e -> e.1, arrayFilter(e -> e.1 > 0 AND e.3 != '', {ranked}))"
     named = f"arrayMap(e -> (substring(e.2, {sizes}[e.1] + 1), e.3), {found})"
     winners = f"[{', '.join(f'p_{name}' for name in COUNTS)}]"
     losers = (

@@ -35,6 +35,16 @@ class FlushConfig(BaseModel):
         default=8_000_000, gt=0, description="bytes of spans the engine parses at a time; bounds its memory, bytes"
     )
     insert_rows: int = Field(default=50_000, gt=0, description="spans at which an insert starts another part; bounds its memory")
+    insert_bytes: int = Field(
+        default=96 << 20,
+        gt=0,
+        description="bytes of decoded spans at which an insert starts another part; bounds its memory, bytes",
+    )
+    rest: float = Field(
+        default=1.0,
+        ge=0,
+        description="pause after a flush, as a multiple of how long it took: small flushes cost a fixed half second",
+    )
     max_threads: int = Field(default=1, gt=0, description="threads one insert may use")
     backoff_seconds: float = Field(
         default=0.5, gt=0, description="first wait after the store failed; doubles up to backoff_max_seconds"

@@ -4,7 +4,7 @@ SQL for JSON documents inside attributes: each becomes `<document>{}.<member>` p
 Evaluated only for spans that have such an attribute. A document longer than `DOCUMENT_BYTES`, or not JSON, yields nothing and
 stays as it came.
 
-Source: docs/vocabulary.md, "Langfuse usage details" for the four shapes.
+Source: docs/semantics.md, "Langfuse usage details" for the four shapes.
 """
 
 from __future__ import annotations

@@ -59,7 +59,6 @@ class Flusher:
     def stop(self) -> None:
         """Write what is there, up to `drain_seconds`; the rest is replayed at the next start."""
         self._stopping.set()
-        self._spool.wake.set()
         if self._thread.is_alive():
             self._thread.join()
         deadline = time.monotonic() + self._config.flush.drain_seconds
@@ -84,15 +83,15 @@ class Flusher:
         self.last_error = ""
 
     def _run(self) -> None:
-        pause = 0.0
-        while not self._stopping.is_set():
-            self._spool.wake.wait(pause or self._config.spool.segment_seconds)
-            self._spool.wake.clear()
-            if pause and self._stopping.wait(pause):
-                return
+        """Flush every `segment_seconds`, less often while flushes are small, for their cost is mostly fixed, or fail."""
+        pause = self._config.spool.segment_seconds
+        while not self._stopping.wait(pause):
+            began = time.monotonic()
             try:
                 self.flush(self._config.spool.segment_seconds)
-                pause = 0.0
+                busy = time.monotonic() - began
+                is_behind = self._spool.used_bytes > self._config.spool.segment_bytes // 8
+                pause = max(self._config.spool.segment_seconds, 0.0 if is_behind else busy * self._config.flush.rest)
             except Exception as error:
                 self.last_error = str(error)
                 pause = min(max(pause * 2, self._config.flush.backoff_seconds), self._config.flush.backoff_max_seconds)

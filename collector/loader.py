@@ -79,7 +79,7 @@ class Loader:
         }
         self._writing = {
             "min_insert_block_size_rows": config.insert_rows,
-            "min_insert_block_size_bytes": 0,
+            "min_insert_block_size_bytes": config.insert_bytes,
             "max_insert_threads": 1,
             "insert_deduplicate": 1,
             # copies of a span are merged in the background, not while it is inserted: four fifths of what writing a part costs

@@ -15,7 +15,7 @@ The steps, each a SELECT over the one before (see `statement`):
     read        numbers, money, times, lists; what several fields decide together
     settled     tokens in their inclusive form, status, the finished columns
 
-Source: docs/vocabulary.md. The obvious twin that this must equal: tests/support/normalise_twin.py.
+Source: docs/semantics.md. The obvious twin that this must equal: tests/support/normalise_twin.py.
 """
 
 from __future__ import annotations

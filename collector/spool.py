@@ -83,7 +83,6 @@ class Spool:
         self._noted: Tally = Counter()
         self._number = 0
         self._prefix = f"{time.time_ns():016x}-{uuid.uuid4().hex[:8]}"
-        self.wake = threading.Event()
         self._recover()
 
     def _recover(self) -> None:
@@ -151,7 +150,6 @@ class Spool:
                 segment.add(record.tally(), record.counts.spooled, len(data))
         if segment.size >= self._config.segment_bytes:
             self._close(active)
-            self.wake.set()
 
     def _open(self, active: _Active, signal: Signal) -> Segment:
         with self._state:
