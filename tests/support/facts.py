@@ -47,7 +47,9 @@ def trace_row(number: int = 1, **changes: Any) -> dict[str, Any]:
     return row | changes
 
 
-def write_traces(store: Store, rows: Iterable[dict[str, Any]], computed_at: datetime = START, *, is_deleted: bool = False) -> None:
+def write_traces(
+    store: Store, rows: Iterable[dict[str, Any]], computed_at: datetime = START, *, is_deleted: bool = False
+) -> None:
     """Append versions of traces to `trace_facts`."""
     frame = pl.DataFrame(list(rows), infer_schema_length=None)
     casts = [pl.col(name).cast(TRACE_FACTS[name]) for name in frame.columns if name != "cost_usd"]
