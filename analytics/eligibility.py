@@ -11,7 +11,7 @@ from analytics.rollup import UNIT_KEY, to_metric_rows
 from storage.metrics import FEEDBACK_METRICS, METRIC_ROWS
 
 MISSING = "eval_missing"
-"""A metric that only `complete` makes: sampled traces (n_eligible = n_scored) of which n_fail have no verdict of the evaluator."""
+"""A metric that only `complete` makes: sampled traces (n_eligible = n_scored) of which n_fail have no verdict of it."""
 
 EVENTS = tuple(metric for metric in FEEDBACK_METRICS if metric != "overturn")
 """Feedback whose absence means that it did not happen; a review that nobody made, in contrast, found nothing out."""

@@ -1,4 +1,4 @@
-"""Public list prices from `genai-prices`, bundled with the program and pinned: never fetched, so a rebuild gives the same figures."""
+"""Public list prices from `genai-prices`, bundled and pinned: never fetched, so a rebuild gives the same figures."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _provider(provider: str, model: str) -> str | None:
 
 
 def _rates(price: ModelPrice, base: int) -> Rates | None:
-    """Differences of the package's own totals by one token: prices are linear within a tier, and it knows which class contains which."""
+    """Differences of the package's own totals by one token: prices are linear within a tier, and it knows what contains what."""
     if price.input_mtok is None and price.output_mtok is None:
         return None
 

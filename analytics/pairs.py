@@ -74,7 +74,7 @@ def _verdicts(units: pl.DataFrame, outcomes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _cells(when: str) -> list[pl.Expr]:
-    """The first digit is the other side's failure, the second the own side's: n01 counts pairs in which only the own side failed."""
+    """The first digit is the other side's failure, the second the own side's: n01: only the own side failed."""
     suffix = "_matured" if when == "matured" else ""
     own, other = pl.col(f"failed{suffix}"), pl.col(f"other_failed{suffix}")
     return [

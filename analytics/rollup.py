@@ -77,7 +77,7 @@ def to_metric_rows(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def with_keys(units: pl.DataFrame) -> pl.DataFrame:
-    """`units` with `bucket`, `mirrored`, `is_served` and `cost_nano`, ordered so that the result never depends on the input's order."""
+    """`units` with `bucket`, `mirrored`, `is_served` and `cost_nano`, in an order that does not depend on the input's."""
     is_mirror = pl.col("mirror_role").is_in(["primary", "shadow"]) | (pl.col("environment") == "experiment")
     return units.with_columns(
         bucket=pl.col("started_at").dt.truncate("1m").dt.cast_time_unit("ms"),

@@ -123,7 +123,7 @@ def _buckets(since: datetime, until: datetime, step: timedelta | None) -> tuple[
 
 
 def _pieces(first: datetime, last: datetime, step_seconds: int | None) -> list[Piece]:
-    """Steps of whole days or hours read those tables; one bucket of any range reads days in its middle, finer ones at its ends."""
+    """Steps of whole days or hours read those tables; one bucket of any range reads days in its middle, finer at its ends."""
     if step_seconds is not None:
         grain = next(grain for grain in (Grain.DAY, Grain.HOUR, Grain.MINUTE) if step_seconds % grain.seconds == 0)
         return [Piece(grain, first, last)]

@@ -79,4 +79,6 @@ def write_evaluations(store: Store, evaluations: pl.DataFrame, token: str) -> No
         evaluations: `EVALUATION_RECORDS`.
         token: names the batch, such as the spool segment it came from.
     """
-    store.insert("evaluation_records", evaluations, {"insert_deduplication_token": token, "insert_deduplicate": 1, "optimize_on_insert": 0})
+    store.insert(
+        "evaluation_records", evaluations, {"insert_deduplication_token": token, "insert_deduplicate": 1, "optimize_on_insert": 0}
+    )

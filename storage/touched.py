@@ -39,7 +39,7 @@ def read_store_time(store: Store) -> datetime:
 
 def read_touched_traces(store: Store, after: datetime, upto: datetime, limit: int) -> pl.DataFrame:
     """
-    `TOUCHED_TRACES` written in (after, upto], oldest first: at least `limit` rows if there are, and all that share the last moment.
+    `TOUCHED_TRACES` written in (after, upto], oldest first: `limit` rows if there are, and all that share the last moment.
     """
     frame = store.frame(load("read_touched_traces"), {"after": after, "upto": upto, "limit": limit})
     return frame.select(pl.col(name).cast(kind) for name, kind in TOUCHED_TRACES.items())

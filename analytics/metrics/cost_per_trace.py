@@ -17,7 +17,7 @@ def cost_per_trace(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         rows: added-up rollup rows of `cost`.
 
     Returns:
-        `keys` and `COLUMNS`, sorted. Traces with an unpriced call are in `n_traces` but neither in the sum nor in the mean; `value`
+        `keys` and `COLUMNS`, sorted. Traces with an unpriced call are in `n_traces` but not in the sum or the mean; `value`
         is null where nothing is priced.
     """
     n = pl.col("n_value_all")

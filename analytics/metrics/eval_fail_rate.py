@@ -17,7 +17,7 @@ def eval_fail_rate(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         rows: added-up rollup rows of `eval_fail` and `sampled`: `metric`, `keys`, `LINK` and the counts.
 
     Returns:
-        `keys` and `RATE_COLUMNS`, sorted. Eligible are traces sampled for evaluation, judged or not, and judged traces that nobody
+        `keys` and `RATE_COLUMNS`, sorted. Eligible are traces sampled for evaluation, judged or not, and judged ones that nobody
         marked as sampled; an evaluator is expected on all traces of the sampling rules it was seen with. Without `evaluator`
         among the keys, verdicts of different evaluators are counted together; with `evaluator_version` among them, a missing
         verdict belongs to no row, because its version is not known.

@@ -17,7 +17,7 @@ def rate(numerator: pl.Expr, denominator: pl.Expr, eligible: pl.Expr, matured: p
         matured: those of the denominator that were known within the metric's maturity.
 
     Returns:
-        `value` (0 to 1, null where the denominator is 0), `numerator`, `denominator`, `n_eligible`, `scored_share` (denominator of
+        `value` (0 to 1, null where the denominator is 0), `numerator`, `denominator`, `n_eligible`, `scored_share` (share of
         eligible, null without any) and `matured_share` (of the denominator, null without any).
     """
     return [
