@@ -35,7 +35,7 @@ class Arms:
     `outcomes`: per `cohort`, `metric`, `evaluator`, `evaluator_version`: `n_eligible`, `n_scored`, `n_fail`, `n_value`,
         `sum_value`, `sum_squares`, and `scored_share`.
     `values`: per `cohort` and `metric` (cost in USD, tokens): `n_traces`, `n_known`, `total`, `mean`, `known_share`.
-    `standardised`: per such metric, a row: `mean` of each arm at the mix, their `ratio`, and `covered_share`, the part of
+    `standardised`: per such metric, a row: `mean` of each arm at the mix, their `ratio`, and `covered_share`, the part of the mix
         whose cohorts have a known value in both arms; null means where it is 0.
     `pairs`: per `cohort`, `metric`, `evaluator`, `evaluator_version`: `n11`, `n10`, `n01`, `n00`, `n_incomplete` from the
         candidate's side (n01: only the candidate failed) and `discordance`, (n10 + n01) of all complete pairs.
