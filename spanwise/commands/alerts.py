@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from spanwise.instance import api
 from spanwise.settings import load
@@ -46,7 +46,7 @@ def show(
     if as_json:
         print(json.dumps(document, indent=2))
         return
-    table = Table("alert", "state", "about", "kind", "opened", "what")
+    table = Table(Column("alert", no_wrap=True), "state", "about", "kind", "opened", "what")
     for item in document["items"]:
         what = (item["page"] or {}).get("what", "")
         about = f"{item['subject_kind']} {item['subject']}"

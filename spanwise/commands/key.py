@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from api.documents import to_json
 from spanwise.instance import api, own_store
@@ -61,7 +61,7 @@ def list_keys(config: Config = None, data_dir: DataDir = None, url: Url = None, 
     if as_json:
         print(json.dumps(keys))
         return
-    table = Table("id", "name", "scopes", "created", "revoked")
+    table = Table(Column("id", no_wrap=True), "name", "scopes", "created", "revoked")
     for key in keys:
         table.add_row(key["key_id"], key["name"], ", ".join(key["scopes"]), key["created_at"], key["revoked_at"] or "")
     console.print(table)

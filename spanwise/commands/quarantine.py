@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from api.auth import KeyAuthenticator
 from api.documents import to_json
@@ -52,7 +52,7 @@ def list_requests(
     if as_json:
         print(json.dumps(rows))
         return
-    table = Table("id", "when", "signal", "items", "reason", "state")
+    table = Table(Column("id", no_wrap=True), "when", "signal", "items", "reason", "state")
     for row in rows:
         table.add_row(
             row["quarantine_id"], row["quarantined_at"], row["signal"], str(row["n_items"]), row["reason"], row["state"]
