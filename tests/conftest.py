@@ -13,7 +13,6 @@ from hypothesis import settings
 from storage.client import DirectoryOwner, Store
 from storage.migrations import migrate
 
-
 # The build server tries the same examples every time; a developer's machine tries new ones.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+_ROUNDING = 1e-12
+
 
 def selected(log_e: NDArray[np.float64], weights: NDArray[np.float64], level: float) -> NDArray[np.bool_]:
     """
@@ -22,7 +24,9 @@ def selected(log_e: NDArray[np.float64], weights: NDArray[np.float64], level: fl
     with np.errstate(divide="ignore"):
         scaled = log_e + np.log(weights) + np.log(k)
     descending = -np.sort(-scaled)
-    passing = np.flatnonzero(descending >= np.log(k) - np.log(level * np.arange(1, k + 1)))
+    # evidence that is just enough is enough, whichever way its logarithm was rounded
+    needed = np.log(k) - np.log(level * np.arange(1, k + 1)) - _ROUNDING
+    passing = np.flatnonzero(descending >= needed)
     if len(passing) == 0:
         return np.zeros(k, dtype=bool)
     result: NDArray[np.bool_] = scaled >= descending[passing[-1]]
