@@ -159,7 +159,7 @@ class Store:
         """Run `INSERT ... SELECT ... FROM input(...) FORMAT ...` on a server, with the bytes that it reads."""
         with self._connection() as client:
             # in the body, where a statement may be longer than an address
-            client.raw_insert(insert_block=sql.encode() + b"\n" + data, settings=dict(settings or {}))
+            client.raw_insert("", insert_block=sql.encode() + b"\n" + data, settings=dict(settings or {}))
 
     def alter(
         self,

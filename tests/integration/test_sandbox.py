@@ -122,7 +122,7 @@ ATTACKS = [
     "SELECT * FROM postgresql('127.0.0.1:1', 'd', 't', 'u', 'p')",
     "SELECT * FROM mongodb('127.0.0.1:1', 'd', 't', 'u', 'p', 'a Int8')",
     "SELECT * FROM redis('127.0.0.1:1', 'k', 'k String')",
-    "SELECT * FROM sqlite('/tmp/x.db', 't')",
+    "SELECT * FROM sqlite('x.db', 't')",
     "SELECT * FROM odbc('DSN=x', 'a', 'b')",
     "SELECT * FROM jdbc('x', 'a', 'b')",
     "SELECT * FROM executable('id', 'TSV', 'a String')",
