@@ -3,6 +3,10 @@ Prometheus Alertmanager, API v2: one alert per stream, labelled so that `group_b
 
 An Alertmanager forgets alerts that nobody repeats, and on a restart it forgets them all. So open ones are posted again and again
 (`refresh`), each time with an end further ahead; it recognises them by their labels, which never change within an incident.
+
+An alert starts when it is first posted, not when its evidence began (the text says that): Alertmanager waits `group_wait` for the rest
+of a group only from an alert's start, and a start in the past would send the first stream of an incident off alone. It keeps the
+earliest start of an alert that it knows.
 """
 
 from __future__ import annotations
@@ -87,7 +91,6 @@ class AlertmanagerChannel:
     def _alerts(self, message: Message, now: datetime) -> list[dict[str, Any]]:
         rendered = self._templates.render(message)
         ends_at = now if message.notice is Notice.RESOLVED else now + self._hold
-        starts_at = min(message.content.evidence_at, message.recorded_at, ends_at)
         return [
             {
                 "labels": labels(message, stream),
@@ -98,7 +101,7 @@ class AlertmanagerChannel:
                     "dashboard": message.url,
                     "trade": message.content.trade,
                 },
-                "startsAt": starts_at.isoformat(),
+                "startsAt": now.isoformat(),
                 "endsAt": ends_at.isoformat(),
                 "generatorURL": message.url,
             }

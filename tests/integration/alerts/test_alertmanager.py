@@ -31,7 +31,7 @@ CONFIG = """
 route:
   receiver: sink
   group_by: [alertname, rollout, incident]
-  group_wait: 200ms
+  group_wait: 500ms
   group_interval: 300ms
   repeat_interval: 1h
 receivers:
@@ -124,9 +124,11 @@ def test_streams_of_one_incident_are_one_page_and_posting_again_is_not_another(m
     until(lambda: len(manager.told()) == 1, "the page")
     [page] = manager.told()
     assert page["status"] == "firing"
+    began = {alert["startsAt"] for alert in page["alerts"]}
     assert {alert["labels"]["cohort"] for alert in page["alerts"]} == {"regulated_answer", "complaint"}
     for _ in range(3):
         manager.channel.refresh([now_message(n_streams=2)])
+    assert {alert["startsAt"] for alert in manager.alerts()} == began
     # a stream that joins is the next thing that is said: had the refreshes been pages, they would have come before it
     manager.channel.send(now_message(Notice.UPDATE, 2, n_streams=3))
     until(lambda: len(manager.told()) > 1, "the update")
