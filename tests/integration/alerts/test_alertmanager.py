@@ -124,7 +124,7 @@ def test_streams_of_one_incident_are_one_page_and_posting_again_is_not_another(m
     until(lambda: len(manager.told()) == 1, "the page")
     [page] = manager.told()
     assert page["status"] == "firing"
-    began = {alert["startsAt"] for alert in page["alerts"]}
+    began = {alert["startsAt"] for alert in manager.alerts()}
     assert {alert["labels"]["cohort"] for alert in page["alerts"]} == {"regulated_answer", "complaint"}
     for _ in range(3):
         manager.channel.refresh([now_message(n_streams=2)])
