@@ -5,8 +5,8 @@ An Alertmanager forgets alerts that nobody repeats, and on a restart it forgets 
 (`refresh`), each time with an end further ahead; it recognises them by their labels, which never change within an incident.
 
 An alert starts when it is first posted, not when its evidence began (the text says that): Alertmanager waits `group_wait` for the
-rest of a group only from an alert's start, and a start in the past would send the first stream of an incident off alone. It keeps the
-earliest start of an alert that it knows.
+rest of a group only from an alert's start, and a start in the past would send the first stream of an incident off alone. It keeps
+the earliest start of an alert that it knows.
 """
 
 from __future__ import annotations
