@@ -49,6 +49,7 @@ class Flusher:
         self._flushing = threading.Lock()
         self._stopping = threading.Event()
         self._failures: dict[str, int] = {}
+        self._accounted: set[str] = set()
         self._n_noted = 0
         self._thread = threading.Thread(target=self._run, name="spool-flusher", daemon=True)
         self.last_error = ""
@@ -77,7 +78,9 @@ class Flusher:
             StoreUnavailableError: the store cannot answer; what is left stays in the spool.
         """
         with self._flushing:
-            for segment in self._spool.close_segments(min_age):
+            segments = self._spool.close_segments(min_age)
+            self._account_for(segments[1:])
+            for segment in segments:
                 self._write(segment)
             self._write_noted()
         self.last_error = ""
@@ -120,6 +123,14 @@ class Flusher:
             n_bytes=segment.size,
             seconds=time.monotonic() - started,
         )
+
+    def _account_for(self, waiting: list[Segment]) -> None:
+        """Let the ledger say what is accepted and pending in segments whose turn has not come: lines without `written`."""
+        fresh = [segment for segment in waiting if segment.name not in self._accounted]
+        for segment in fresh:
+            known = Tally({key: n for key, n in segment.tally.items() if key.entry is not Entry.WRITTEN})
+            write_ledger(self._store, to_lines(known, segment.name))
+        self._accounted = {segment.name for segment in waiting}
 
     def _write_rows(self, signal: Signal, path: Path, token: str) -> None:
         """The rows of one file, in steps of which each may be done again."""

@@ -16,7 +16,7 @@ from collector.masking import Masked, Masker
 from collector.otlp_json import MalformedJsonError, Mapped
 from collector.records import NS_PER_MINUTE, Counts, Entry, LedgerKey, Signal, SpoolRecord, Tally
 from collector.spool import SpoolFullError, SpoolWriteError
-from storage.api_keys import ApiKey, Scope, ScopeError
+from storage.api_keys import ApiKey, AuthenticationError, Scope, ScopeError, TooManyFailuresError
 from storage.clock import Clock
 from storage.errors import PermanentError, RetryableError
 
@@ -49,6 +49,12 @@ class TooLargeError(PermanentError):
         super().__init__(f"request is larger than {limit} bytes; send smaller batches")
 
 
+class NotOtlpError(PermanentError):
+    """A request that is wrong before it is looked at as OTLP; `reason` is what the ledger says of it."""
+
+    reason: str
+
+
 class BusyError(RetryableError):
     """Requests in memory fill it; ask the sender to come back after `retry_delay` seconds."""
 
@@ -73,27 +79,58 @@ class Receipt:
         return "; ".join(f"{n} rejected: {reason}" for reason, n in sorted(self.rejected.items()))
 
 
-class Room:
-    """
-    Bytes of one request held in memory, out of what all requests may hold together. Use as a context manager.
+_COUNTED_INSIDE = (UndecodableError, MalformedJsonError, SpoolFullError, SpoolWriteError)
+_AT_THE_DOOR: Mapping[type[Exception], tuple[Entry, str]] = {
+    AuthenticationError: (Entry.REFUSED, "no valid key"),
+    ScopeError: (Entry.REFUSED, "key without scope ingest"),
+    TooManyFailuresError: (Entry.REFUSED, "too many wrong keys"),
+    TooLargeError: (Entry.REFUSED, "larger than max_request_bytes"),
+    UndecodableError: (Entry.UNDECODABLE, "content encoding"),
+    BusyError: (Entry.PUSHED_BACK, "memory"),
+}
 
-    Raises (grow):
-        BusyError: others hold too much.
+
+class Visit:
+    """
+    One request at a door: who sends it, the bytes it holds in memory, its answer. Use as a context manager: a request that is
+    turned away before `accept` looked at it is counted when the context ends.
     """
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, signal: Signal) -> None:
         self._intake = intake
+        self._signal = signal
+        self._key_id = ""
         self._n_bytes = 0
+        self._is_inside = False
+
+    def authorize(self, secret: str | None, peer: str) -> None:
+        """
+        Learn who sends.
+
+        Raises:
+            AuthenticationError, ScopeError, TooManyFailuresError: see `storage.api_keys`.
+        """
+        self._key_id = self._intake.authorize(secret, peer).key_id
 
     def grow(self, n_bytes: int) -> None:
+        """Take bytes out of what all requests may hold together. Raises `BusyError`: others hold too much."""
         self._intake.reserve(n_bytes)
         self._n_bytes += n_bytes
+
+    def accept(self, request: bytes, *, is_json: bool = False) -> Receipt:
+        """As `Intake.accept`; `TooLargeError` besides."""
+        if len(request) > self._intake.max_request_bytes:
+            raise TooLargeError(self._intake.max_request_bytes)
+        self._is_inside = True
+        return self._intake.accept(self._signal, request, self._key_id, is_json=is_json)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         self._intake.reserve(-self._n_bytes)
+        if isinstance(error, Exception) and not (self._is_inside and isinstance(error, _COUNTED_INSIDE)):
+            self._intake.count_request(self._signal, self._key_id, *_ledger_line(error))
 
 
 class Intake:
@@ -123,9 +160,9 @@ class Intake:
             raise ScopeError(Scope.INGEST, key)
         return key
 
-    def room(self) -> Room:
-        """A place in memory for one request."""
-        return Room(self)
+    def visit(self, signal: Signal) -> Visit:
+        """A request that stands at the door."""
+        return Visit(self, signal)
 
     def reserve(self, n_bytes: int) -> None:
         """Count bytes of requests in memory; a single request always finds room. Raises `BusyError`."""
@@ -181,6 +218,13 @@ class Intake:
         if self.masker is None:
             return Masked(checked.payload, 0)
         return (self.masker.traces if signal is Signal.TRACES else self.masker.logs)(checked.payload)
+
+
+def _ledger_line(error: Exception) -> tuple[Entry, str]:
+    """How a request that was turned away at the door is counted."""
+    if isinstance(error, NotOtlpError):
+        return Entry.REFUSED, error.reason
+    return next((line for kind, line in _AT_THE_DOOR.items() if isinstance(error, kind)), (Entry.PUSHED_BACK, "internal error"))
 
 
 def _map_json(signal: Signal, body: bytes) -> Mapped:

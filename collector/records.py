@@ -20,7 +20,7 @@ class Signal(StrEnum):
 
 
 class Entry(StrEnum):
-    """A line of the ledger. The last three count requests, the others items."""
+    """A line of the ledger. From `requests` on they count requests, the others items."""
 
     RECEIVED = "received"
     ACCEPTED = "accepted"
@@ -32,6 +32,7 @@ class Entry(StrEnum):
     REQUESTS = "requests"
     UNDECODABLE = "undecodable"
     PUSHED_BACK = "pushed_back"
+    REFUSED = "refused"
 
 
 class LedgerKey(NamedTuple):

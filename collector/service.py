@@ -13,7 +13,7 @@ from collector.flusher import Flusher
 from collector.importer import Imported, Progress, import_file
 from collector.intake import Authenticator, Intake
 from collector.masking import Masker
-from collector.receivers.grpc_server import GrpcServer
+from collector.receivers.grpc_server import AddressInUseError, GrpcServer
 from collector.receivers.http_server import HttpServer
 from collector.records import Tally
 from collector.scores import ScoreReceipt
@@ -72,7 +72,11 @@ class Collector:
         self._is_running = True
         if self._grpc is None or self._http is None:
             return None
-        return Endpoints(self._grpc.start(), self._http.start())
+        try:
+            return Endpoints(self._grpc.start(), self._http.start())
+        except AddressInUseError:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Refuse new requests, finish open ones, write what the spool holds; what cannot be written is replayed."""

@@ -145,7 +145,7 @@ def health_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLRe
 
 def _ledger_line(row: Mapping[str, Any]) -> LedgerLine:
     adds_up = row["received"] == row["accepted"] + row["rejected"] and row["pending"] >= 0
-    lost = row["undecodable_requests"] + row["pushed_back_requests"]
+    lost = row["undecodable_requests"] + row["pushed_back_requests"] + row["refused_requests"]
     return LedgerLine(
         signal=row["signal"],
         **{

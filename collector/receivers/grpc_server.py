@@ -92,10 +92,10 @@ class GrpcServer:
     def _handler(self, signal: Signal) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         def export(request: bytes, context: grpc.ServicerContext) -> bytes:
             try:
-                key = self._intake.authorize(_secret(context), context.peer())
-                with self._intake.room() as room:
-                    room.grow(len(request))
-                    return response(signal, self._intake.accept(signal, request, key.key_id))
+                with self._intake.visit(signal) as visit:
+                    visit.authorize(_secret(context), context.peer())
+                    visit.grow(len(request))
+                    return response(signal, visit.accept(request))
             except Exception as error:
                 if not is_foreseen(error):
                     log.exception("request_failed", signal=signal)
@@ -139,7 +139,8 @@ def _secret(context: grpc.ServicerContext) -> str | None:
 def _options(config: ReceiverConfig) -> list[tuple[str, int]]:
     keepalive_ms = int(config.keepalive_seconds * 1000)
     return [
-        ("grpc.max_receive_message_length", config.max_request_bytes),
+        # what is a little too large comes in, so that we can count it; far beyond, the transport refuses it with the same code
+        ("grpc.max_receive_message_length", 2 * config.max_request_bytes),
         ("grpc.max_send_message_length", _MAX_RESPONSE_BYTES),
         ("grpc.max_concurrent_streams", config.max_concurrent_streams),
         ("grpc.keepalive_time_ms", keepalive_ms),

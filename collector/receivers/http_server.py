@@ -17,6 +17,7 @@ import threading
 from collections.abc import Mapping
 from concurrent import futures
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import grpc
 import structlog
@@ -25,7 +26,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collector.config import ReceiverConfig
-from collector.intake import Intake, Receipt, Room, TooLargeError
+from collector.intake import Intake, NotOtlpError, Receipt, TooLargeError, Visit
 from collector.receivers.encoding import ACCEPTED, UnknownEncodingError, decoded
 from collector.receivers.grpc_server import AddressInUseError, response
 from collector.receivers.refusals import Refusal, bearer, is_foreseen, refusal
@@ -48,11 +49,12 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class HttpError(Exception):
-    """A request that is wrong as HTTP, before it is looked at as OTLP."""
+class HttpError(NotOtlpError):
+    """A request that is wrong as HTTP."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         self.status = status
+        self.reason = f"HTTP {status} {HTTPStatus(status).phrase}"
         self.headers = headers or {}
         super().__init__(message)
 
@@ -92,19 +94,18 @@ class OtlpHttpApp:
             raise HttpError(404, "nothing here; OTLP is taken at /v1/traces and /v1/logs")
         if scope["method"] != "POST":
             raise HttpError(405, f"{scope['method']} is not allowed", {"allow": "POST"})
-        if media_type not in (PROTOBUF, JSON):
-            raise HttpError(415, f"content type {media_type!r} is not supported; use {PROTOBUF} or {JSON}")
         secret = bearer(headers.get("authorization", ""))
         peer = scope["client"][0] if scope.get("client") else "unix:"
         loop = asyncio.get_running_loop()
-        key = await loop.run_in_executor(self._workers, self._intake.authorize, secret, peer)
-        with self._intake.room() as room:
-            body = await self._body(headers, receive, room)
+        with self._intake.visit(signal) as visit:
+            await loop.run_in_executor(self._workers, visit.authorize, secret, peer)
+            if media_type not in (PROTOBUF, JSON):
+                raise HttpError(415, f"content type {media_type!r} is not supported; use {PROTOBUF} or {JSON}")
+            body = await self._body(headers, receive, visit)
             encoding = headers.get("content-encoding", "")
-            work = (signal, body, encoding, media_type == JSON, key.key_id, room)
-            return await loop.run_in_executor(self._workers, self._take, *work)
+            return await loop.run_in_executor(self._workers, self._take, visit, signal, body, encoding, media_type == JSON)
 
-    async def _body(self, headers: Mapping[str, str], receive: Receive, room: Room) -> bytes:
+    async def _body(self, headers: Mapping[str, str], receive: Receive, visit: Visit) -> bytes:
         limit = self._intake.max_request_bytes
         declared = headers.get("content-length", "0")
         if declared.isdecimal() and int(declared) > limit:
@@ -121,19 +122,19 @@ class OtlpHttpApp:
                     size += len(chunk)
                     if size > limit:
                         raise TooLargeError(limit)
-                    room.grow(len(chunk))
+                    visit.grow(len(chunk))
                     chunks.append(chunk)
                     if not message.get("more_body"):
                         return b"".join(chunks)
         except TimeoutError:
             raise HttpError(408, f"the body did not arrive within {_BODY_SECONDS:.0f} s") from None
 
-    def _take(self, signal: Signal, body: bytes, encoding: str, is_json: bool, key_id: str, room: Room) -> Answer:
+    def _take(self, visit: Visit, signal: Signal, body: bytes, encoding: str, is_json: bool) -> Answer:
         try:
-            request = decoded(body, encoding, self._intake.max_request_bytes, room.grow)
+            request = decoded(body, encoding, self._intake.max_request_bytes, visit.grow)
         except UnknownEncodingError as error:
             raise HttpError(415, str(error), {"accept-encoding": ACCEPTED}) from error
-        receipt = self._intake.accept(signal, request, key_id, is_json=is_json)
+        receipt = visit.accept(request, is_json=is_json)
         if is_json:
             return Answer(200, _json_response(signal, receipt), JSON)
         return Answer(200, response(signal, receipt))

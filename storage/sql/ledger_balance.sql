@@ -10,7 +10,8 @@ SELECT
     toInt64(accepted) - toInt64(written) - toInt64(quarantined) - toInt64(masked_out) AS pending,
     sumIf(n_items, entry = 'superseded') AS superseded,
     sumIf(n_items, entry = 'undecodable') AS undecodable_requests,
-    sumIf(n_items, entry = 'pushed_back') AS pushed_back_requests
+    sumIf(n_items, entry = 'pushed_back') AS pushed_back_requests,
+    sumIf(n_items, entry = 'refused') AS refused_requests
 FROM ingest_ledger FINAL
 WHERE minute >= {since:DateTime64(9, 'UTC')} AND minute < {until:DateTime64(9, 'UTC')}
 GROUP BY signal

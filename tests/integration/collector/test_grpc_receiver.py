@@ -158,6 +158,16 @@ def test_over_the_limit_is_resource_exhausted_without_retry(
     assert sink.records == []
 
 
+def test_a_little_over_the_limit_is_counted(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:
+    request = trace_request(make_span(name="x" * 150_000)).SerializeToString()
+    intake = make_intake(sink, config=ReceiverConfig(max_request_bytes=100_000))
+    with grpc_door(intake, max_request_bytes=100_000) as address:
+        error = refused(connect(address), TRACES, request)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert not {"google.rpc.retryinfo-bin", "grpc-status-details-bin"} & set(trailers(error))
+    assert sink.noted() == {("refused", "larger than max_request_bytes"): 1}
+
+
 def test_more_than_the_library_default_of_four_mebibytes_is_taken(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:
     request = trace_request(make_span(name="x" * 6_000_000)).SerializeToString()
     with grpc_door(make_intake(sink)) as address:
@@ -203,6 +213,7 @@ def test_an_unforeseen_failure_is_retryable_and_tells_nothing(sink: ListSink, co
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert "secret" not in error.details()
     assert "google.rpc.retryinfo-bin" in trailers(error)
+    assert sink.noted() == {("pushed_back", "internal error"): 1}
 
 
 class Keys:
@@ -229,6 +240,11 @@ def test_keys_open_the_door_by_scope(sink: ListSink, connect: Callable[[str], gr
     assert many.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert RetryInfo.FromString(trailers(many)["google.rpc.retryinfo-bin"]).retry_delay.seconds == 30
     assert [record.key_id for record in sink.records] == ["in"]
+    assert sink.noted() == {
+        ("refused", "no valid key"): 1,
+        ("refused", "key without scope ingest"): 1,
+        ("refused", "too many wrong keys"): 1,
+    }
 
 
 @pytest.mark.parametrize("service", ["", *SERVICES.values()])
@@ -290,6 +306,7 @@ def test_requests_over_the_memory_bound_are_pushed_back(connect: Callable[[str],
         assert call(connect(address), TRACES, request) == b""
     assert error.code() is grpc.StatusCode.UNAVAILABLE
     assert "google.rpc.retryinfo-bin" in trailers(error)
+    assert slow.noted() == {("pushed_back", "memory"): 1}
 
 
 def test_log_records_need_no_ids(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:

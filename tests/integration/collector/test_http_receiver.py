@@ -136,13 +136,16 @@ def test_an_empty_request_succeeds(
         ({**PROTOBUF, "content-encoding": "zstd"}, b"not zstd"),
     ],
 )
-def test_undecodable_is_400_with_a_status_in_the_same_type(client: httpx.Client, headers: dict[str, str], body: bytes) -> None:
+def test_undecodable_is_400_with_a_status_in_the_same_type(
+    sink: ListSink, client: httpx.Client, headers: dict[str, str], body: bytes
+) -> None:
     answer = client.post("/v1/traces", content=body, headers=headers)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == headers["content-type"]
     code = answer.json()["code"] if headers == JSON else Status.FromString(answer.content).code
     assert code == 3
     assert "retry-after" not in answer.headers
+    assert [(entry, n) for (entry, _), n in sink.noted().items()] == [("undecodable", 1)]
 
 
 @pytest.mark.parametrize(
@@ -175,12 +178,16 @@ def test_encodings(sink: ListSink, client: httpx.Client, encoding: str, body: by
         ("POST", "/v1/traces", {**PROTOBUF, "content-encoding": "br"}, 415),
     ],
 )
-def test_wrong_uses_of_http(client: httpx.Client, method: str, path: str, headers: dict[str, str], status: int) -> None:
+def test_wrong_uses_of_http(
+    sink: ListSink, client: httpx.Client, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
     answer = client.request(method, path, headers=headers, content=b"x" if method == "POST" else None)
     assert answer.status_code == status
     if status == 405:
         assert answer.headers["allow"] == "POST"
     assert "access-control-allow-origin" not in answer.headers
+    # other paths and methods are nobody's telemetry
+    assert sink.noted() == ({("refused", "HTTP 415 Unsupported Media Type"): 1} if status == 415 else {})
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "deflate", "zstd"])
@@ -193,6 +200,7 @@ def test_over_the_limit_is_413(sink: ListSink, client: httpx.Client, encoding: s
     assert Status.FromString(answer.content).code == 8
     assert "retry-after" not in answer.headers
     assert sink.records == []
+    assert sink.noted() == {("refused", "larger than max_request_bytes"): 1}
 
 
 def test_a_body_without_a_length_is_bounded_too(client: httpx.Client) -> None:

@@ -154,6 +154,22 @@ def test_without_a_store_requests_are_taken_until_the_bound_and_written_later(st
     spool.close()
 
 
+def test_the_ledger_says_what_waits(spool: Spool, store: Store, tmp_path: Path) -> None:
+    """Two segments wait; the store dies at the rows of the first. Of the second all is said but that it is written."""
+    for seed in (1, 2):
+        spool.append(record(seed))
+        spool.close_segments()
+    gone = Gone(store)
+    gone.error = StoreUnavailableError("gone")
+    flusher = make_flusher(spool, gone, tmp_path)
+    with pytest.raises(StoreUnavailableError):
+        flusher.flush()
+    assert balance(store) == {"requests": 1, "received": 3, "accepted": 3}
+    gone.error = None
+    flusher.flush()
+    assert balance(store) == {"requests": 2, "received": 6, "accepted": 6, "written": 6}
+
+
 def test_the_flusher_catches_up_by_itself(spool: Spool, store: Store, tmp_path: Path) -> None:
     gone = Gone(store)
     gone.error = StoreUnavailableError("gone")
