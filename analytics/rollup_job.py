@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 import polars as pl
 
 from analytics.config import JobRules
-from analytics.merge import merge_rows
 from analytics.rollup import roll_up, roll_up_verdicts
 from analytics.runs import EPOCH, NOTHING_TO_DO, Recorder, Seen
 from storage.client import Store
 from storage.job_runs import read_watermark
 from storage.metrics import (
-    METRIC_KEY,
     VERDICT_METRICS,
     Grain,
+    count_written_rows,
+    merge_metric_rows,
     read_metric_counts,
-    read_metric_keys,
-    read_metric_rows,
     remove_metric_rows,
     write_metric_rows,
 )
@@ -35,8 +34,10 @@ from storage.units import (
     read_units_of,
 )
 
-# Rollup rows that are merged at a time; one with a histogram takes about a kilobyte.
-_MERGED_ROWS = 50_000
+# Finer rows that are merged at a time; the store holds about a kilobyte for each of the merged ones.
+_MERGED_ROWS = 200_000
+# Minutes, hours or days that one query names.
+_LISTED_BUCKETS = 1_440
 
 
 class _MinuteFeed:
@@ -108,28 +109,26 @@ class RollupJob:
         """
         partners: set[datetime] = set()
         done = 0
-        for batch, slices in self._batches(minutes):
-            found = [self._roll_up_slice(batch, slices, index, recorder, judged) for index in range(slices)]
-            keys = pl.concat([keys for keys, _ in found])
-            partners |= {minute for _, more in found for minute in more}
-            metrics = VERDICT_METRICS if judged else ()
-            stale = read_metric_keys(self._store, Grain.MINUTE, batch, metrics).join(keys, on=list(METRIC_KEY), how="anti")
-            recorder.add(0, remove_metric_rows(self._store, Grain.MINUTE, stale, _now()))
+        for batch, slices, _ in self._batches(minutes):
+            now = _now()
+            for index in range(slices):
+                partners |= self._roll_up_slice(batch, slices, index, recorder, judged, now)
+            remove_metric_rows(self._store, Grain.MINUTE, batch, now, VERDICT_METRICS if judged else ())
+            recorder.add(0, count_written_rows(self._store, Grain.MINUTE, batch, now))
             done += len(batch)
             recorder.advance(share[0] + (share[1] - share[0]) * done / len(minutes))
         return partners - set(minutes)
 
     def _roll_up_slice(
-        self, minutes: Sequence[datetime], slices: int, index: int, recorder: Recorder, judged: bool
-    ) -> tuple[pl.DataFrame, set[datetime]]:
+        self, minutes: Sequence[datetime], slices: int, index: int, recorder: Recorder, judged: bool, now: datetime
+    ) -> set[datetime]:
         units = read_units(self._store, minutes, slices, index, judged=judged)
         outcomes = read_unit_outcomes(self._store, minutes)
         partners, partner_outcomes, elsewhere = self._partners(units)
         compute = roll_up_verdicts if judged else roll_up
-        rows = compute(units, outcomes, partners, partner_outcomes)
-        written = write_metric_rows(self._store, Grain.MINUTE, rows, _now())
-        recorder.add(units.height + outcomes.height, written)
-        return rows.select(list(METRIC_KEY)), elsewhere
+        write_metric_rows(self._store, Grain.MINUTE, compute(units, outcomes, partners, partner_outcomes), now)
+        recorder.add(units.height + outcomes.height, 0)
+        return elsewhere
 
     def _partners(self, units: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame, set[datetime]]:
         is_mirror = pl.col("mirror_role").is_in(["primary", "shadow"]) | (pl.col("environment") == "experiment")
@@ -140,25 +139,8 @@ class RollupJob:
         partners, outcomes = read_units_of(self._store, where)
         return partners, outcomes, set(where["started_at"].dt.truncate("1m").dt.cast_time_unit("ms"))
 
-    def _batches(self, minutes: Sequence[datetime]) -> Iterator[tuple[list[datetime], int]]:
-        """Minutes of about `batch_units` units together; a minute larger than that alone, in slices."""
-        # Counting a day's minutes at a time keeps the list of hours that a query names short.
-        for first in range(0, len(minutes), 1_440):
-            some = list(minutes[first : first + 1_440])
-            counts = read_unit_counts(self._store, some)
-            batch: list[datetime] = []
-            n = 0
-            for minute in some:
-                count = counts.get(minute, 0)
-                if batch and n + count > self._rules.batch_units:
-                    yield batch, self._slices(n)
-                    batch, n = [], 0
-                batch.append(minute)
-                n += count
-            yield batch, self._slices(n)
-
-    def _slices(self, n_units: int) -> int:
-        return max(1, -(-n_units // self._rules.batch_units))
+    def _batches(self, minutes: Sequence[datetime]) -> Iterator[_Batch]:
+        return _batches(minutes, lambda some: read_unit_counts(self._store, some), self._rules.batch_units)
 
 
 class MergeJob:
@@ -184,38 +166,47 @@ class MergeJob:
     def merge_hours(self, hours: Sequence[datetime], recorder: Recorder) -> int:
         """Recompute these hours, then the days they are in; returns the number of days."""
         days = sorted({hour.replace(hour=0) for hour in hours})
-        wider = [(Grain.MINUTE, Grain.HOUR, hour) for hour in hours] + [(Grain.HOUR, Grain.DAY, day) for day in days]
-        for done, (fine, coarse, bucket) in enumerate(wider, 1):
-            self._merge(fine, coarse, bucket, recorder)
-            recorder.advance(done / len(wider))
+        self._merge(Grain.HOUR, hours, recorder, share=(0.0, 0.8))
+        self._merge(Grain.DAY, days, recorder, share=(0.8, 1.0))
         return len(days)
 
-    def _merge(self, fine: Grain, coarse: Grain, bucket: datetime, recorder: Recorder) -> None:
-        until = bucket + timedelta(seconds=coarse.seconds)
-        counts = read_metric_counts(self._store, fine, bucket, until)
-        existing = read_metric_keys(self._store, coarse, [bucket], ())
-        merged = []
-        for metrics in _together(counts):
-            rows = read_metric_rows(self._store, fine, bucket, until, metrics=metrics)
-            result = merge_rows(rows, coarse)
-            recorder.add(rows.height, write_metric_rows(self._store, coarse, result, _now()))
-            merged.append(result.select(list(METRIC_KEY)))
-        stale = existing.join(pl.concat([existing.clear(), *merged]), on=list(METRIC_KEY), how="anti")
-        recorder.add(0, remove_metric_rows(self._store, coarse, stale, _now()))
+    def _merge(self, coarse: Grain, buckets: Sequence[datetime], recorder: Recorder, share: tuple[float, float]) -> None:
+        done = 0
+        for batch, slices, n_rows in _batches(buckets, lambda some: read_metric_counts(self._store, coarse, some), _MERGED_ROWS):
+            now = _now()
+            for index in range(slices):
+                merge_metric_rows(self._store, coarse, batch, now, slices, index)
+            remove_metric_rows(self._store, coarse, batch, now)
+            recorder.add(n_rows, count_written_rows(self._store, coarse, batch, now))
+            done += len(batch)
+            recorder.advance(share[0] + (share[1] - share[0]) * done / len(buckets))
 
 
-def _together(counts: dict[str, int]) -> Iterator[list[str]]:
-    """Metrics whose rows fit into memory together."""
-    some: list[str] = []
-    n = 0
-    for metric, count in sorted(counts.items()):
-        if some and n + count > _MERGED_ROWS:
-            yield some
-            some, n = [], 0
-        some.append(metric)
-        n += count
-    if some:
-        yield some
+class _Batch(NamedTuple):
+    """Buckets that are computed together, into how many slices they are cut, and how many rows they hold."""
+
+    buckets: list[datetime]
+    slices: int
+    n_rows: int
+
+
+def _batches(
+    buckets: Sequence[datetime], read_counts: Callable[[Sequence[datetime]], dict[datetime, int]], size: int
+) -> Iterator[_Batch]:
+    """Buckets of about `size` rows together; one larger than that alone, in slices."""
+    for first in range(0, len(buckets), _LISTED_BUCKETS):
+        some = buckets[first : first + _LISTED_BUCKETS]
+        counts = read_counts(some)
+        batch: list[datetime] = []
+        n = 0
+        for bucket in some:
+            count = counts.get(bucket, 0)
+            if batch and n + count > size:
+                yield _Batch(batch, max(1, -(-n // size)), n)
+                batch, n = [], 0
+            batch.append(bucket)
+            n += count
+        yield _Batch(batch, max(1, -(-n // size)), n)
 
 
 def _now() -> datetime:

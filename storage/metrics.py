@@ -25,6 +25,9 @@ class Grain(StrEnum):
         return {Grain.MINUTE: 60, Grain.HOUR: 3_600, Grain.DAY: 86_400}[self]
 
 
+FINER = {Grain.HOUR: Grain.MINUTE, Grain.DAY: Grain.HOUR}
+"""What the rows of a table are merged from."""
+
 METRIC_KEY = pl.Schema(
     {
         "bucket": pl.Datetime("ms", "UTC"),
@@ -102,18 +105,11 @@ def read_metric_rows(
     return _typed(store.frame(sql, parameters), METRIC_ROWS).sort(list(METRIC_KEY))
 
 
-def read_metric_keys(store: Store, grain: Grain, buckets: Sequence[datetime], metrics: Sequence[str]) -> pl.DataFrame:
-    """Keys (`METRIC_KEY`) of the rows in some buckets, of some metrics or (empty) of all."""
-    seconds = [int(bucket.timestamp()) for bucket in buckets]
-    sql = load("read_metric_keys").replace("{table}", grain.value)
-    return _typed(store.frame(sql, {"buckets": seconds, "metrics": list(metrics)}), METRIC_KEY)
-
-
-def read_metric_counts(store: Store, grain: Grain, since: datetime, until: datetime) -> dict[str, int]:
-    """How many rows each metric has in [since, until)."""
-    sql = load("read_metric_counts").replace("{table}", grain.value)
-    parameters = {"since": int(since.timestamp()), "until": int(until.timestamp())}
-    return dict(store.frame(sql, parameters).select("metric", "n").iter_rows())
+def read_metric_counts(store: Store, coarse: Grain, buckets: Sequence[datetime]) -> dict[datetime, int]:
+    """About how many finer rows some buckets are merged from; those without any are left out."""
+    sql = load("read_metric_counts").replace("{fine}", FINER[coarse].value)
+    frame = store.frame(sql, _of_buckets(coarse, buckets))
+    return dict(frame.select(pl.from_epoch("wider", "s").dt.replace_time_zone("UTC"), "n").iter_rows())
 
 
 def write_metric_rows(store: Store, grain: Grain, rows: pl.DataFrame, computed_at: datetime) -> int:
@@ -123,11 +119,46 @@ def write_metric_rows(store: Store, grain: Grain, rows: pl.DataFrame, computed_a
     return versioned.height
 
 
-def remove_metric_rows(store: Store, grain: Grain, keys: pl.DataFrame, computed_at: datetime) -> int:
-    """Take away the rows of `keys` (`METRIC_KEY`), which no longer exist. Returns how many."""
-    gone = keys.select(list(METRIC_KEY)).with_columns(is_deleted=pl.lit(1, pl.UInt8), computed_at=_version(computed_at))
-    store.insert(grain.value, gone)
-    return gone.height
+def merge_metric_rows(
+    store: Store, coarse: Grain, buckets: Sequence[datetime], computed_at: datetime, slices: int = 1, index: int = 0
+) -> None:
+    """
+    Upsert some buckets of hours or days, added up by the store from the next finer table.
+
+    Counts are exact in any order. Floating sums are added in the order of the rows' keys; another order differs by rounding, less
+    than one part in 10^12.
+
+    Args:
+        slices, index: only that part of the rows; those of one key are always in one part.
+    """
+    keys = [name for name in METRIC_KEY if name != "bucket"]
+    plain = [name for name in METRIC_STATISTICS if not name.startswith("hist_")]
+    sql = load("merge_metric_rows").replace("{coarse}", coarse.value).replace("{fine}", FINER[coarse].value)
+    sql = sql.replace("{keys}", ", ".join(keys)).replace("{plain}", ", ".join(plain))
+    sql = sql.replace("{added}", ", ".join(f"added_{name}" for name in plain))
+    sql = sql.replace("{sums}", ", ".join(f"sum({name}) AS added_{name}" for name in plain))
+    slicing = {"slices": slices, "slice": index, "computed_at": computed_at}
+    store.command(sql, _of_buckets(coarse, buckets) | slicing)
+
+
+def remove_metric_rows(
+    store: Store, grain: Grain, buckets: Sequence[datetime], computed_at: datetime, metrics: Sequence[str] = ()
+) -> None:
+    """Take away the rows of some buckets, of some metrics or (empty) of all, that were not written again at `computed_at`."""
+    sql = load("remove_metric_rows").replace("{table}", grain.value).replace("{keys}", ", ".join(METRIC_KEY))
+    store.command(sql, _of_buckets(grain, buckets) | {"metrics": list(metrics), "computed_at": computed_at})
+
+
+def count_written_rows(store: Store, grain: Grain, buckets: Sequence[datetime], computed_at: datetime) -> int:
+    """How many rows were written at `computed_at`, those that take others away included."""
+    sql = load("count_written_metric_rows").replace("{table}", grain.value)
+    n: int = store.frame(sql, _of_buckets(grain, buckets) | {"computed_at": computed_at})["n"].item()
+    return n
+
+
+def _of_buckets(grain: Grain, buckets: Sequence[datetime]) -> dict[str, object]:
+    seconds = sorted({int(bucket.timestamp()) for bucket in buckets})
+    return {"width": grain.seconds, "buckets": seconds, "since": seconds[0], "until": seconds[-1] + grain.seconds}
 
 
 def _version(moment: datetime) -> pl.Expr:

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -19,14 +19,19 @@ from polars.testing import assert_frame_equal
 
 from analytics.config import AnalyticsConfig, JobRules, PriceConfig
 from analytics.jobs import Jobs
+from analytics.rollup import roll_up
+from analytics.rollup_job import MergeJob
+from analytics.runs import Recorder
 from analytics.series import read_series
 from storage.client import Store
 from storage.clock import WallClock
 from storage.errors import StoreUnavailableError
 from storage.job_runs import JobState, read_job_runs, read_watermark
-from storage.metrics import Grain, read_metric_rows
+from storage.metrics import Grain, read_metric_rows, write_metric_rows
 from storage.poisonous import read_poisonous_traces
+from tests.support.merging import merge_rows
 from tests.support.span_rows import START, make_evaluation, make_trace, random_story, write_evaluations, write_spans
+from tests.support.units import outcomes_frame, random_units, units_frame
 
 pytestmark = pytest.mark.integration
 
@@ -98,6 +103,25 @@ def test_running_again_writes_nothing(store: Store) -> None:
     rows = rollups(store)
     run_all(make_jobs(store))
     assert_frame_equal(rollups(store), rows)
+
+
+def test_hours_and_days_are_what_adding_minutes_up_gives(store: Store) -> None:
+    units, outcomes = random_units(2_000, 10)
+    frame, said = units_frame(units), outcomes_frame(outcomes)
+    minutes = roll_up(frame, said, frame, said)
+    write_metric_rows(store, Grain.MINUTE, minutes, datetime.now(UTC))
+    first, last = minutes["bucket"].min(), minutes["bucket"].max()
+    assert isinstance(first, datetime)
+    assert isinstance(last, datetime)
+    # a day without any minutes left, and a key that its hour no longer has
+    gone = merge_rows(minutes.tail(1).with_columns(pl.col("bucket") + timedelta(days=30)), Grain.DAY)
+    write_metric_rows(store, Grain.DAY, gone, datetime.now(UTC))
+    write_metric_rows(store, Grain.HOUR, gone.with_columns(pl.lit(last).dt.truncate("1h").alias("bucket")), datetime.now(UTC))
+    hours = [*minutes["bucket"].dt.truncate("1h").unique().sort(), gone["bucket"].item()]
+    MergeJob(store, SMALL.jobs).merge_hours(hours, Recorder(store, "merge"))
+    for grain in (Grain.HOUR, Grain.DAY):
+        found = read_metric_rows(store, grain, first - timedelta(days=1), last + timedelta(days=60))
+        assert_frame_equal(found, merge_rows(minutes, grain), rel_tol=1e-12)
 
 
 def test_an_earlier_span_moves_the_trace_to_its_minute(store: Store) -> None:

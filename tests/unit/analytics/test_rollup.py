@@ -11,10 +11,10 @@ from polars.testing import assert_frame_equal
 
 from analytics.eligibility import complete
 from analytics.histograms import RELATIVE_ERROR, quantile
-from analytics.merge import merge_rows
 from analytics.rollup import roll_up, roll_up_verdicts
 from storage.errors import FrameShapeError
 from storage.metrics import METRIC_KEY, METRIC_ROWS, Grain
+from tests.support.merging import merge_rows
 from tests.support.units import (
     KEY,
     START,

@@ -1,4 +1,4 @@
-"""From minutes to hours and days: rows of the same key, added up."""
+"""The slow twin of merging: rollup rows of the same key, added up in Polars instead of in the store."""
 
 from __future__ import annotations
 
