@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import threading
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import chdb
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.binding import format_bind_value
@@ -170,6 +170,8 @@ class _EmbeddedEngine:
     """
 
     def __init__(self, path: str, database: str, limits: QueryLimits) -> None:
+        import chdb  # 200 MiB of it, which a process that asks a server does without
+
         self._connection = chdb.connect(path)  # type: ignore[no-untyped-call]
         self._open: list[Generator[pa.RecordBatchReader, None, None]] = []
         self._connection.query(f"USE `{database}`")
@@ -267,8 +269,14 @@ def _guarded(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (chdb.ChdbError, RuntimeError, ClickHouseError, pa.ArrowInvalid, OSError) as error:
+    except _engine_errors() as error:
         raise _meaning(error) from error
+
+
+def _engine_errors() -> tuple[type[Exception], ...]:
+    """What a query may raise; the embedded engine's own class where that engine is loaded."""
+    engine = sys.modules.get("chdb")
+    return (RuntimeError, ClickHouseError, pa.ArrowInvalid, OSError, *((engine.ChdbError,) if engine else ()))
 
 
 def _meaning(error: Exception) -> Exception:
