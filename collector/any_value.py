@@ -1,20 +1,23 @@
 """
 SQL expressions that turn the wire bytes of an AnyValue into text.
 
-Scalars become what they say; bytes become base64; lists of scalars become JSON. Maps and what is nested deeper stay wire
-bytes, to be read by `storage.spans.value_of`: nothing is lost, and no recursion is needed here. The value's tag byte
-is stored beside it, which tells "0" from 0.
+Scalars become what they say; bytes become base64; lists of scalars become JSON. Maps and what is nested deeper keep their wire
+bytes, wrapped so that they are text (`storage.spans.NESTED`), to be read by `storage.spans.value_of`: nothing is lost, and no
+recursion is needed here. The value's tag byte is stored beside it, which tells "0" from 0.
 
 Source: protobuf wire format; `opentelemetry/proto/common/v1/common.proto`.
 """
 
 from __future__ import annotations
 
+from collector import sqltext
+from storage.spans import NESTED, NESTED_END
+
 STRING, BOOL, INT, DOUBLE, ARRAY, KVLIST, BYTES = 0x0A, 0x10, 0x18, 0x21, 0x2A, 0x32, 0x3A
 """First wire byte of each kind of AnyValue; 0 is "unset"."""
 
 LONGEST_LIST = 20_000
-"""Bytes; a longer list is kept as wire bytes."""
+"""Bytes; a longer list is kept as a nested value."""
 
 
 def payload(v: str) -> str:
@@ -44,14 +47,20 @@ def int64_text_short(v: str) -> str:
     return f"toString(reinterpretAsInt64(arraySum(arrayMap(n -> {group}, range(toUInt32(greatest(length({v}), 1) - 1))))))"
 
 
+def nested_text(v: str) -> str:
+    """The wire bytes in `v` as text that says so: valid UTF-8 whatever they are."""
+    return f"concat({sqltext.text(NESTED)}, base64Encode({v}), {sqltext.text(NESTED_END)})"
+
+
 def text(v: str = "v", *, is_hot: bool = False) -> str:
     """
-    The text of the AnyValue in `v`, a lambda's variable; lists other than of one short string stay as they are: `list_text`.
+    The text of the AnyValue in `v`, a lambda's variable; what is neither a scalar nor a list of one short string is nested.
 
     Args:
-        is_hot: pay more words, analysed once an insert, for less work per value.
+        is_hot: pay more words, analysed once an insert, for less work per value. What is nested stays wire bytes: `unread_text`.
     """
     integer = int64_text(v) if is_hot else int64_text_short(v)
+    rest = v if is_hot else f"{v} = '', '', {nested_text(v)}"
     is_one_string = (
         f"length({v}) BETWEEN 6 AND 129 AND substring({v}, 3, 1) = '\\n' AND ascii(substring({v}, 4, 1)) = length({v}) - 4 "
         f"AND substring({v}, 5, 1) = '\\n' AND ascii(substring({v}, 6, 1)) = length({v}) - 6"
@@ -63,18 +72,18 @@ def text(v: str = "v", *, is_hot: bool = False) -> str:
         ascii({v}) = {BOOL}, if(substring({v}, 2) = '\\0', 'false', 'true'),
         ascii({v}) = {BYTES}, base64Encode({payload(v)}),
         ascii({v}) = {ARRAY} AND {is_one_string}, concat('[', toJSONString(substring({v}, 7)), ']'),
-        {v})"""
+        {rest})"""
 
 
-def is_unread_list(t: str, kind: str) -> str:
-    """Whether a text is still the wire bytes of a list: JSON starts with a bracket, these with the tag."""
-    return f"{kind} = {ARRAY} AND ascii({t}) = {ARRAY}"
+def is_unread(t: str, kind: str) -> str:
+    """Whether a text is still wire bytes: they start with their tag, and no scalar's text is left so (nor a list's JSON)."""
+    return f"{kind} NOT IN (0, {STRING}, {BOOL}, {INT}, {DOUBLE}, {BYTES}) AND ascii({t}) = {kind}"
 
 
-def list_text(v: str) -> str:
-    """A list of scalars as JSON; one that holds anything else, or is very long, stays wire bytes."""
-    return f"""if(length({v}) > {LONGEST_LIST}, {v}, arrayMap(parts -> if(
-            arrayExists(e -> ascii(e) NOT IN (0, {STRING}, {BOOL}, {INT}, {DOUBLE}), parts), {v},
+def unread_text(v: str) -> str:
+    """Wire bytes of a list of scalars as JSON; of anything else, or of a very long list, as a nested value."""
+    return f"""if(length({v}) > {LONGEST_LIST} OR ascii({v}) != {ARRAY}, {nested_text(v)}, arrayMap(parts -> if(
+            arrayExists(e -> ascii(e) NOT IN (0, {STRING}, {BOOL}, {INT}, {DOUBLE}), parts), {nested_text(v)},
             concat('[', arrayStringConcat(arrayMap(e -> {_scalar_json("e")}, parts), ','), ']')),
         arrayMap(body -> {_split("body")}, [{payload(v)}]))[1])"""
 

@@ -187,9 +187,9 @@ def _span_columns() -> dict[str, str]:
 
 
 def _listed_columns() -> dict[str, str]:
-    """Lists of several elements as JSON; most spans have none."""
-    unread = any_value.is_unread_list("t", "y")
-    read = f"arrayMap((t, y) -> if({unread}, {any_value.list_text('t')}, t), raw_texts, raw_types)"
+    """Lists of several elements as JSON, other nested values as text; most spans have none."""
+    unread = any_value.is_unread("t", "y")
+    read = f"arrayMap((t, y) -> if({unread}, {any_value.unread_text('t')}, t), raw_texts, raw_types)"
     return {"all_texts": f"if(arrayExists((t, y) -> {unread}, raw_texts, raw_types), {read}, raw_texts)"}
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from storage.client import Store
+from storage.spans import with_readable_attributes
 from storage.sql import load
 
 _FIRST_WINDOW = timedelta(hours=1)
@@ -119,7 +120,7 @@ def read_trace(store: Store, trace_id: str, max_spans: int) -> WholeTrace | None
         return None
     if not is_timed:
         key |= {"since": facts["started_at"].min(), "until": facts["started_at"].max()}
-    spans = store.frame(load("trace_spans"), key | {"limit": max_spans})
+    spans = with_readable_attributes(store.frame(load("trace_spans"), key | {"limit": max_spans}))
     targets = {
         "trace_id": trace_id,
         "session_ids": _known(facts["session_id"].to_list() + spans["session_id"].to_list()),

@@ -2,3 +2,4 @@ SELECT trace_id, started_at, service_name, environment, model_route, model, coho
 FROM trace_facts FINAL
 WHERE toUnixTimestamp(toStartOfHour(started_at)) IN {hours:Array(Int64)} AND toUnixTimestamp(toStartOfMinute(started_at)) IN {minutes:Array(Int64)}
     AND cityHash64(service_name, environment, model_route, model, cohort, prompt_version) % {slices:UInt32} = {slice:UInt32}
+    AND NOT has(quality_flags, 'evaluator_only')

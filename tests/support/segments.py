@@ -40,6 +40,12 @@ def any_value(value: Any) -> AnyValue:
         made.array_value.SetInParent()
         made.array_value.values.extend(any_value(v) for v in value)
         return made
+    if isinstance(value, Mapping):
+        made = AnyValue()
+        made.kvlist_value.SetInParent()
+        for key, member in value.items():
+            made.kvlist_value.values.add(key=key).value.CopyFrom(any_value(member))
+        return made
     if value is None:
         return AnyValue()
     return AnyValue(string_value=value)

@@ -135,6 +135,17 @@ def test_an_earlier_span_moves_the_trace_to_its_minute(store: Store) -> None:
     assert rollups(store, Grain.HOUR)["n_eligible_all"].max() == 1
 
 
+def test_what_an_evaluator_does_on_its_own_is_no_traffic(store: Store) -> None:
+    judge = [span | {"kind": "evaluator", "model_route": "", "cohort": ""} for span in make_trace(2, kind="evaluator")]
+    write_spans(store, make_trace(1) + judge)
+    run_all(make_jobs(store))
+    flags = store.frame("SELECT trace_id, quality_flags FROM trace_facts FINAL ORDER BY trace_id").rows()
+    assert [trace_id for trace_id, names in flags if "evaluator_only" in names] == [f"{2:032x}"]
+    rows = rollups(store)
+    assert rows["model_route"].unique().to_list() == ["teacher"]
+    assert rows.filter(metric="error")["n_eligible_all"].to_list() == [1]
+
+
 def test_a_late_verdict_is_counted_but_not_as_matured(store: Store) -> None:
     jobs = make_jobs(store)
     write_spans(store, make_trace(1))
