@@ -19,6 +19,12 @@ class SpoolConfig(BaseModel):
         description="acknowledge after fsync (survives power loss) or after write (survives a crash of this process only)",
     )
     max_bytes: int = Field(default=8 << 30, gt=0, description="size of the spool on disk at which receivers push back, bytes")
+    min_free_bytes: int = Field(
+        default=1 << 30,
+        ge=0,
+        description="free space on the disk below which receivers push back, bytes; more than `storage.min_free_bytes`, so that"
+        " the store has room to take over what waits",
+    )
     segment_bytes: int = Field(default=96 << 20, gt=0, description="size at which a segment is closed and written, bytes")
     segment_seconds: float = Field(default=1.0, gt=0, description="age at which a segment is closed and written, seconds")
     retry_delay_seconds: float = Field(

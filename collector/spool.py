@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -139,6 +140,7 @@ class Spool:
     def _commit(self, active: _Active, signal: Signal, batch: _Batch) -> None:
         batch.is_done = True
         try:
+            self._require_room()
             segment = active.segment or self._open(active, signal)
             self._write(active.file, segment.size, b"".join(data for _, data in batch.items))
         except OSError as error:
@@ -150,6 +152,13 @@ class Spool:
                 segment.add(record.tally(), record.counts.spooled, len(data))
         if segment.size >= self._config.segment_bytes:
             self._close(active)
+
+    def _require_room(self) -> None:
+        """Leave the last of the disk to the store, which needs room to take over what waits here. Raises `OSError`."""
+        disk = os.statvfs(self._directory)
+        free = disk.f_bavail * disk.f_frsize
+        if free < self._config.min_free_bytes:
+            raise OSError(errno.ENOSPC, f"only {free} bytes are free on the disk, {self._config.min_free_bytes} are kept")
 
     def _open(self, active: _Active, signal: Signal) -> Segment:
         with self._state:

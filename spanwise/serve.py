@@ -49,7 +49,7 @@ _DELIVER_EVERY = timedelta(seconds=5)
 def open_store(settings: Settings) -> Store:
     """The store the settings name, brought to this release's schema."""
     if settings.clickhouse_url is None:
-        store = Store.embedded(settings.data_dir, settings.storage.database)
+        store = Store.embedded(settings.data_dir, settings.storage.database, settings.storage.min_free_bytes)
     else:
         store = Store.server(
             settings.clickhouse_url.get_secret_value(),

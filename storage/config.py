@@ -27,6 +27,11 @@ class StorageConfig(BaseModel):
     cluster: str = Field(
         "", pattern=r"^[A-Za-z0-9_-]*$", description="ClickHouse cluster: tables become Replicated and Distributed"
     )
+    min_free_bytes: int = Field(
+        512 << 20,
+        ge=0,
+        description="free space on the disk that the embedded engine leaves alone: it writes and merges nothing below, bytes",
+    )
     connect_timeout_seconds: float = Field(10.0, gt=0, description="seconds to wait for a connection to the server")
     query_timeout_seconds: float = Field(300.0, gt=0, description="seconds to wait for an answer of the server")
     retention: RetentionConfig = Field(default_factory=RetentionConfig, description="how long rows are kept")
