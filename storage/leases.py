@@ -15,16 +15,22 @@ In the embedded engine, one process owns the directory and the lease is granted 
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
+import structlog
 
 from storage.client import Store
 from storage.clock import Clock, WallClock
+from storage.errors import SpanwiseError
 from storage.sql import load
+
+log = structlog.get_logger(__name__)
 
 _TIME = pl.Datetime("ns", "UTC")
 
@@ -93,6 +99,27 @@ class Lease:
         if state is not None and state.holder == self._holder:
             now = self._clock.now()
             self._append(state.term, now, now - self._settle)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew beside the block, which may take longer than the lease lasts, and release at its end."""
+        done = threading.Event()
+
+        def renew() -> None:
+            while not done.wait(self._length.total_seconds() / 3):
+                try:
+                    self.hold()
+                except SpanwiseError as error:
+                    log.warning("lease_not_renewed", lease=self._name, error=str(error))
+
+        keeper = threading.Thread(target=renew, name=f"lease-{self._name}", daemon=True)
+        keeper.start()
+        try:
+            yield
+        finally:
+            done.set()
+            keeper.join()
+            self.release()
 
     def state(self) -> LeaseState | None:
         """Who holds the newest term, and until when; None if nobody ever did."""

@@ -6,7 +6,8 @@ import hashlib
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 
@@ -17,6 +18,8 @@ from storage.errors import PermanentError, RetryableError
 from storage.leases import Lease
 
 _PATIENCE_SECONDS = 180
+# Short, because it is renewed beside the work: after a runner that died, the next one begins within this and settling, 12 s.
+_LEASE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def migrate(store: Store) -> list[Migration]:
     """
     Apply what is missing and return it.
 
-    One process at a time does it (a lease says who); the others wait and find it done. Every statement is idempotent, so a run
-    that was cut short is simply run again.
+    One process at a time does it: the one that owns the directory, or on a server the one with the lease; the others wait and
+    find it done. Every statement is idempotent, so a run that was cut short is simply run again.
 
     Raises:
         SchemaMismatchError: the database is from a newer release, or a released file was edited.
@@ -69,17 +72,12 @@ def migrate(store: Store) -> list[Migration]:
     _run(store, bootstrap)
     if not _missing(store, known):
         return []
-    lease = Lease(store, "migration", uuid.uuid4().hex)
-    _wait_for(lease)
-    try:
+    with _alone(store):
         missing = _missing(store, known)
         for migration in missing:
             _run(store, migration)
-            lease.hold()
             row = {"number": migration.number, "name": migration.name, "checksum": migration.checksum}
             store.insert("schema_migrations", pl.DataFrame([row], schema_overrides={"number": pl.UInt32}))
-    finally:
-        lease.release()
     return missing
 
 
@@ -107,9 +105,17 @@ def _run(store: Store, migration: Migration) -> None:
         store.command(statement)
 
 
-def _wait_for(lease: Lease) -> None:
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Nobody else migrates while the block runs."""
+    if store.is_embedded:
+        yield
+        return
+    lease = Lease(store, "migration", uuid.uuid4().hex, seconds=_LEASE_SECONDS)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not lease.hold():
         if time.monotonic() > deadline:
             raise MigrationBusyError(f"another process has been migrating for over {_PATIENCE_SECONDS} s; see its log")
         time.sleep(0.5)
+    with lease.kept():
+        yield

@@ -80,6 +80,7 @@ class Front:
         self._plan = _Plan()
         self._changed = threading.Condition()
         self.n_requests = 0
+        self.n_faults = 0
         front = self
 
         class Handler(_Handler):
@@ -108,6 +109,7 @@ class Front:
         """Make requests whose SQL contains `pattern` fail, `times` times (-1: until `fail(Fault.NONE)`)."""
         with self._changed:
             self._plan = _Plan(fault, pattern, times, code)
+            self.n_faults = 0
             self._changed.notify_all()
 
     @contextmanager
@@ -118,6 +120,11 @@ class Front:
         finally:
             self.fail(Fault.NONE)
 
+    def wait_for_fault(self, seconds: float = 60.0) -> None:
+        """Return once a request has met the present fault."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.n_faults, seconds), f"no request contained {self._plan.pattern!r}"
+
     def take_fault(self, sql: str) -> _Plan:
         with self._changed:
             plan = self._plan
@@ -125,6 +132,8 @@ class Front:
                 return _Plan()
             if plan.remaining > 0:
                 plan.remaining -= 1
+            self.n_faults += 1
+            self._changed.notify_all()
             if plan.fault is Fault.HANG:
                 self._changed.wait_for(lambda: self._plan is not plan)
             return plan
