@@ -30,6 +30,11 @@ class SpoolConfig(BaseModel):
     retry_delay_seconds: float = Field(
         default=1.0, gt=0, le=5, description="delay asked of an exporter that is pushed back, seconds"
     )
+    absent_minutes: float = Field(
+        default=60.0,
+        gt=0,
+        description="minutes without a word after which the spool of a vanished process no longer holds verdicts back",
+    )
 
 
 class FlushConfig(BaseModel):

@@ -10,6 +10,7 @@ from typing import Any
 from collector import quarantine, scores
 from collector.config import CollectorConfig
 from collector.flusher import Flusher
+from collector.heartbeat import Heartbeat
 from collector.importer import Imported, Progress, import_file
 from collector.intake import Authenticator, Intake
 from collector.masking import Masker
@@ -59,6 +60,8 @@ class Collector:
         self._store = store
         self.spool = Spool(own, config.spool)
         self._flusher = Flusher(self.spool, store, config, own, clock)
+        # an embedded engine has one process, which knows its spool
+        self._heartbeat = None if store.is_embedded else Heartbeat(store, own, self.spool)
         self.intake = Intake(self.spool, Masker.from_config(config.masking), authenticator, clock, config.receivers)
         given = {"host": host, "grpc_port": grpc_port, "http_port": http_port}
         receivers = config.receivers.model_copy(update={name: value for name, value in given.items() if value is not None})
@@ -68,6 +71,8 @@ class Collector:
 
     def start(self) -> Endpoints | None:
         """Write what an earlier process left, open the doors. Returns where they are. Raises `AddressInUseError`."""
+        if self._heartbeat is not None:
+            self._heartbeat.start()
         self._flusher.start()
         self._is_running = True
         if self._grpc is None or self._http is None:
@@ -84,6 +89,8 @@ class Collector:
             if door is not None:
                 door.stop()
         self._flusher.stop()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         self.spool.close()
         self._is_running = False
 

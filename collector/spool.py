@@ -22,6 +22,10 @@ from storage.errors import DataDirectoryBusyError, RetryableError
 
 log = structlog.get_logger(__name__)
 
+# By which a spool is known beyond its process, and where the ids of spools go whose content was taken over.
+ID_FILE = "spool-id"
+INHERITED = "inherited-"
+
 
 class SpoolFullError(RetryableError):
     """The spool has no room; ask the sender to come back after `retry_delay` seconds."""
@@ -278,9 +282,15 @@ def claim_directory(parent: Path) -> Path:
                 continue
             for path in directory.glob("*.segment"):
                 path.rename(taken / path.name)
+            _inherit(directory / ID_FILE, taken)
     if taken is None:
         raise DataDirectoryBusyError(parent, None)
     return taken
+
+
+def _inherit(identity: Path, heir: Path) -> None:
+    if identity.exists():
+        identity.rename(heir / f"{INHERITED}{identity.read_text()}")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from collector.records import Tally
 from storage.client import Store
 from storage.clock import Clock
 from storage.job_runs import JobRun, JobState, read_watermark, write_job_run
+from storage.spools import read_complete_upto
 from storage.sql import load
 from storage.touched import read_store_time
 
@@ -31,18 +32,21 @@ class Completion:
 
     Args:
         pending: ledger lines of what this process's spool holds.
+        silence: a spool of another process that nobody has spoken of for so long no longer holds anything back.
     """
 
-    def __init__(self, store: Store, pending: Callable[[], Tally]) -> None:
+    def __init__(self, store: Store, pending: Callable[[], Tally], silence: timedelta = timedelta(hours=1)) -> None:
         self._store = store
         self._pending = pending
+        self._silence = silence
 
     def begin(self) -> datetime:
-        """Call before a round: up to when its end will have everything. What waits in the spool bounds it."""
+        """Call before a round: up to when its end will have everything. What waits in spools, here and elsewhere, bounds it."""
         waiting = self._pending()
-        oldest = min((key.minute for key in waiting), default=None)
+        bounds = [_EPOCH + timedelta(minutes=key.minute) for key in waiting]
+        elsewhere = None if self._store.is_embedded else read_complete_upto(self._store, self._silence)
         now = read_store_time(self._store)
-        return now if oldest is None else min(now, _EPOCH + timedelta(minutes=oldest))
+        return min([now, *bounds, *([elsewhere] if elsewhere else [])])
 
     def record(self, upto: datetime) -> None:
         """Every job of a round that began with `upto` is done."""

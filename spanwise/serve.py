@@ -113,7 +113,8 @@ class Process:
             wall=self._wall,
             public_url=lambda: str(self.endpoints.get("api", "")),
         )
-        self._completion = Completion(self._store, self._collector.pending if self._collector else Counter)
+        silence = timedelta(minutes=settings.collector.spool.absent_minutes)
+        self._completion = Completion(self._store, self._collector.pending if self._collector else Counter, silence)
         self._background = BackgroundJobs(Runner(self._store, self._jobs))
         self._lease = Lease(self._store, "analytics", f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         # an embedded engine has one process, which needs nobody's leave

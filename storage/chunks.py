@@ -10,8 +10,8 @@ from storage.client import Store
 from storage.cluster import local_name
 from storage.sql import load
 
-# Each database says itself which schema it has and who is active.
-OWN_TO_A_DATABASE = frozenset({"schema_migrations", "leases"})
+# Each database says itself which schema it has, who is active, and what still waits to be written to it.
+OWN_TO_A_DATABASE = frozenset({"schema_migrations", "leases", "spools"})
 
 # Superseded copies are merged within a partition; without the setting FINAL would also look at all other partitions.
 _FINAL = "FINAL WHERE _partition_id = {partition:String} SETTINGS do_not_merge_across_partitions_select_final = 1"

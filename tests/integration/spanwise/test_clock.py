@@ -11,7 +11,9 @@ from collector.records import Entry, LedgerKey, Signal, Tally
 from spanwise.clock import REPLAY_SLACK, CompletedClock, Completion, EventClock
 from storage.client import Store
 from storage.clock import FixedClock, WallClock
+from storage.spools import SpoolState, write_spools
 from storage.touched import read_store_time
+from tests.support.clickhouse_http import Front
 
 pytestmark = pytest.mark.integration
 
@@ -53,6 +55,23 @@ def test_what_waits_in_the_spool_bounds_a_round(store: Store) -> None:
     waiting: Tally = Counter({LedgerKey(minute, Signal.TRACES, "", Entry.RECEIVED): 3})
     begun = Completion(store, lambda: waiting).begin()
     assert begun == EPOCH + timedelta(minutes=minute)
+
+
+def test_what_waits_in_spools_of_other_processes_bounds_a_round(store: Store, front: Front) -> None:
+    """Three collectors: one up to date, one with a backlog of two hours, one that has been silent for too long to matter."""
+    remote = Store.server(front.url, store.database)
+    completion = Completion(remote, nothing, silence=timedelta(hours=6))
+    now = read_store_time(remote)
+    write_spools(remote, [SpoolState("a", "p1", now)])
+    assert completion.begin() == now
+    write_spools(remote, [SpoolState("b", "p2", now - 2 * HOUR, n_pending=5)])
+    columns = "spool_id, complete_upto, n_pending, changed_at"
+    vanished = f"INSERT INTO spools ({columns}) VALUES ('c', {{t:DateTime64(9)}}, 1, {{t:DateTime64(9)}})"
+    remote.command(vanished, {"t": now - 7 * HOUR})
+    assert completion.begin() == now - 2 * HOUR
+    write_spools(remote, [SpoolState("b", "p2", now - 2 * HOUR, is_closed=True)])
+    assert completion.begin() == now
+    remote.close()
 
 
 def test_replayed_time_follows_the_newest_event(store: Store) -> None:
