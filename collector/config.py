@@ -20,7 +20,7 @@ class SpoolConfig(BaseModel):
     )
     max_bytes: int = Field(default=8 << 30, gt=0, description="size of the spool on disk at which receivers push back, bytes")
     min_free_bytes: int = Field(
-        default=1 << 30,
+        default=512 << 20,
         ge=0,
         description="free space on the disk below which receivers push back, bytes; more than `storage.min_free_bytes`, so that"
         " the store has room to take over what waits",

@@ -28,7 +28,7 @@ class StorageConfig(BaseModel):
         "", pattern=r"^[A-Za-z0-9_-]*$", description="ClickHouse cluster: tables become Replicated and Distributed"
     )
     min_free_bytes: int = Field(
-        512 << 20,
+        256 << 20,
         ge=0,
         description="free space on the disk that the embedded engine leaves alone: it writes and merges nothing below, bytes",
     )
