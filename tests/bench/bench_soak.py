@@ -125,9 +125,8 @@ def soak(directory: Path, arguments: argparse.Namespace) -> bool:
         sql = "SELECT count() FROM spans"
         wait_for(lambda: server.sql(sql)[0][0] >= stream.n_acknowledged, 120, "every acknowledged span")
         n_stored = server.sql(sql)[0][0]
-        print(
-            f"sent at {stream.n_acknowledged / (arguments.minutes * 60):.0f} spans/s; acknowledged {stream.n_acknowledged}, stored {n_stored}"
-        )
+        rate = stream.n_acknowledged / (arguments.minutes * 60)
+        print(f"sent at {rate:.0f} spans/s; acknowledged {stream.n_acknowledged}, stored {n_stored}")
         return bool(n_stored == stream.n_acknowledged)
 
 
