@@ -200,10 +200,10 @@ def _report(api: httpx.Client, url: str, sink: _Sink, console: Console) -> None:
     page = sink.pages[0].get("text", "") if sink.pages else ""
     console.print(Panel(page.strip() or "the alert is recorded; its delivery is still under way", title="what on-call was sent"))
     console.print("Look at it:")
-    console.print(f"  the rollout   {url}/rollouts/{ROLLOUT}")
-    console.print(f"  the alert     {url}/alerts/{alert['alert_id']}")
-    console.print(f"  its traces    {url}/traces?route=student&cohort={COHORT}")
-    console.print(f"  data health   {url}/health")
+    console.print(f"  the rollout   {url}/rollouts/{ROLLOUT}", soft_wrap=True)
+    console.print(f"  the alert     {url}/alerts/{alert['alert_id']}", soft_wrap=True)
+    console.print(f"  its traces    {url}/traces?route=student&cohort={COHORT}", soft_wrap=True)
+    console.print(f"  data health   {url}/health", soft_wrap=True)
 
 
 def _wait(condition: Callable[[], bool], seconds: float) -> bool:
