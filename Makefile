@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 CAPTURES_VENV := .venv-captures
+CAPTURES := pydantic-ai traceai-0 traceloop litellm-proxy
+CAPTURE_APPS := tests/integration/dialects/apps
 BIN := $(VENV)/bin
 ROOMS := storage collector analytics alerts api spanwise
 TEST_PACKAGES := chromium prometheus prometheus-alertmanager fonts-dejavu-core
@@ -35,8 +37,8 @@ test: $(VENV)/.dev-installed
 	@echo "running the tests on $(WORKERS) workers"
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q
 
-# What other releases send, in an environment of its own: they hold some packages back
-test-captures:
+# What other releases send, in environments of their own: they hold one another back
+test-captures: $(CAPTURES:%=$(CAPTURES_VENV)-%/.installed) $(CAPTURE_APPS)/node_modules/.installed
 	@$(MAKE) --no-print-directory VENV=$(CAPTURES_VENV) $(CAPTURES_VENV)/.captures-installed
 	@$(CAPTURES_VENV)/bin/python -m pytest -q tests/integration/dialects
 
@@ -44,6 +46,17 @@ $(CAPTURES_VENV)/.captures-installed: pyproject.toml | $(VENV)/bin/python
 	@echo "installing the packages whose spans are captured (three minutes on the first run)"
 	@$(BIN)/python -m pip install --quiet --editable . --group dev --group captures
 	@touch $@
+
+$(CAPTURES_VENV)-%/.installed: pyproject.toml
+	@echo "making an environment for the captures of $*"
+	@$(PYTHON) -m venv $(CAPTURES_VENV)-$*
+	@$(CAPTURES_VENV)-$*/bin/python -m pip install --quiet --upgrade pip
+	@$(CAPTURES_VENV)-$*/bin/python -m pip install --quiet --group captures-$*
+	@touch $@
+
+$(CAPTURE_APPS)/node_modules/.installed: $(CAPTURE_APPS)/package.json
+	@if command -v npm >/dev/null; then cd $(CAPTURE_APPS) && npm install --silent --no-audit --no-fund --no-package-lock && touch node_modules/.installed; \
+	else echo "no npm: what Vercel's SDK sends is not captured"; fi
 
 test-all: $(VENV)/.dev-installed
 	@sh .ci/debian-packages $(TEST_PACKAGES) zookeeperd
@@ -63,4 +76,4 @@ bench: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest -q -s -m bench tests/bench
 
 clean:
-	rm -rf $(VENV) $(CAPTURES_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts
+	rm -rf $(VENV) $(CAPTURES_VENV)* $(CAPTURE_APPS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts

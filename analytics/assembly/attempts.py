@@ -15,7 +15,7 @@ from analytics.assembly.hints import read_hints
 from analytics.assembly.linking import Answer, AttemptKind, Evidence, Label, Try, link
 from analytics.assembly.models import ASKED_MODEL
 from analytics.assembly.statuses import FAILED, TIMED_OUT
-from analytics.assembly.usage_scope import Usage
+from analytics.assembly.usage_scope import IS_SHELL, Usage
 from analytics.config import AssemblyRules
 
 _NS_PER_SECOND = 1_000_000_000
@@ -85,14 +85,19 @@ def _hosts(forest: Forest, usage: Usage) -> Rows:
     return host
 
 
-def _families(forest: Forest, usage: Usage) -> npt.NDArray[np.uint64]:
+def _families(spans: pl.DataFrame, forest: Forest, usage: Usage, failed: Mask) -> npt.NDArray[np.uint64]:
     """
     Siblings' key per row. A call wrapped by other spans of the same call counts as a sibling of the outermost one's siblings.
+
+    A library's own span around one call (an agent of one step, Vercel's outer span) is seen through too, unless it made good
+    what failed inside.
     """
     is_wrapper = usage.is_call & ~usage.is_leaf_call
-    if not is_wrapper.any():
+    is_shell = spans.select(IS_SHELL).to_series().to_numpy() & ~usage.is_call
+    if not (is_wrapper.any() or is_shell.any()):
         return forest.family
-    absorbs = is_wrapper & (forest.below(usage.is_leaf_call) == 1)
+    is_shell &= failed | (forest.below(usage.is_leaf_call & failed) == 0)
+    absorbs = (is_wrapper | is_shell) & (forest.below(usage.is_leaf_call) == 1)
     return forest.family[forest.nearest(~forest.of_parent(absorbs))]
 
 
@@ -128,7 +133,7 @@ def _linked(
     if not len(crowded):
         return [], []
     attempts = np.flatnonzero(host != NO_ROW)
-    families = _families(forest, usage)
+    families = _families(spans, forest, usage, failed)
     by_host: defaultdict[int, list[Try]] = defaultdict(list)
     for attempt, call in zip(_tries(spans, attempts, families, failed, answered), host[attempts].tolist(), strict=True):
         by_host[call].append(attempt)

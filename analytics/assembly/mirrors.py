@@ -9,6 +9,23 @@ import polars as pl
 from analytics.assembly.inheritance import PRIMARY, SHADOW, UNMIRRORED
 
 
+def with_units(spans: pl.DataFrame) -> pl.DataFrame:
+    """
+    Add `unit_role` (`split_roles`), and give the spans of a trace that holds both sides the key that pairs them: what the trace
+    says, else its id.
+
+    Args:
+        spans: the columns of `ASSEMBLED` but `unit_role`, sorted by trace.
+    """
+    spans = spans.with_columns(split_roles(spans))
+    if not {PRIMARY, SHADOW} <= set(spans["unit_role"].unique()):
+        return spans
+    is_split = pl.col("unit_role").n_unique().over("trace_id") > 1
+    said = pl.col("mirror_group").max().over("trace_id")
+    key = pl.when(said == "").then("trace_id").otherwise(said)
+    return spans.with_columns(mirror_group=pl.when(is_split & (pl.col("mirror_group") == "")).then(key).otherwise("mirror_group"))
+
+
 def split_roles(spans: pl.DataFrame) -> pl.Series:
     """
     The mirror role of the unit each span is counted in.
@@ -17,7 +34,7 @@ def split_roles(spans: pl.DataFrame) -> pl.Series:
     shadow calls only is a shadow throughout, whatever its wrapping spans say.
 
     Args:
-        spans: `ASSEMBLED`, sorted by trace.
+        spans: as `with_units` takes them.
 
     Returns:
         `unit_role`: `primary`, `shadow` or `none`.

@@ -9,6 +9,7 @@ from analytics.assembly.attempts import link_attempts
 from analytics.assembly.flags import Flag, with_flags
 from analytics.assembly.forest import Forest, plant
 from analytics.assembly.inheritance import derive_routes, inherit
+from analytics.assembly.mirrors import with_units
 from analytics.assembly.models import answers_as_another
 from analytics.assembly.statuses import WITHOUT_USAGE, Charge
 from analytics.assembly.usage_scope import Usage, UsageScope, usage_of
@@ -35,6 +36,7 @@ ASSEMBLED = pl.Schema(
         "call_failed": pl.Boolean(),
         "is_overruled": pl.Boolean(),
         "charge": pl.String(),
+        "unit_role": pl.String(),
     }
 )
 """
@@ -42,7 +44,8 @@ Spans resolved in the light of their traces.
 
 `is_root`: it names no parent. `is_request`: a call to a model that no other span tells again. The five `call_…`/`is_answer`
 columns are set on the one row per logical call that answered it. `is_overruled`: an error that a raw request below made good.
-`charge`: what the span adds to its trace's bill (`Charge`); spans with '' add nothing and need no price.
+`charge`: what the span adds to its trace's bill (`Charge`); spans with '' add nothing and need no price. `unit_role`: the side
+of mirrored traffic that it is counted on.
 """
 
 
@@ -86,7 +89,7 @@ def assemble_spans(spans: pl.DataFrame, rules: AssemblyRules) -> pl.DataFrame:
             Flag.TOLD_TWICE: usage.is_told_twice,
         },
     )
-    return spans.with_columns(
+    assembled = spans.with_columns(
         *attempts.columns.get_columns(),
         flags,
         usage.scope,
@@ -97,6 +100,7 @@ def assemble_spans(spans: pl.DataFrame, rules: AssemblyRules) -> pl.DataFrame:
         is_overruled=pl.Series(is_overruled),
         charge=_charge(spans, forest, usage),
     )
+    return with_units(assembled)
 
 
 def _sorted(spans: pl.DataFrame) -> pl.DataFrame:

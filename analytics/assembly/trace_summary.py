@@ -8,7 +8,6 @@ import polars as pl
 from analytics.assembly.bill import bill
 from analytics.assembly.flags import Flag
 from analytics.assembly.forest import NO_ROW, Mask, Rows
-from analytics.assembly.mirrors import split_roles
 from analytics.assembly.models import ANSWERING_MODEL
 from analytics.assembly.spans import ASSEMBLED
 from analytics.assembly.statuses import FAILED, TIMED_OUT
@@ -65,7 +64,6 @@ def summarise_traces(spans: pl.DataFrame) -> pl.DataFrame:
 
 def _numbered(spans: pl.DataFrame) -> tuple[pl.DataFrame, Units]:
     """Number the units; spans of one unit end up next to each other, in order of start."""
-    spans = spans.with_columns(split_roles(spans))
     trace = spans["trace_id"].rle_id().to_numpy().astype(np.int64)
     key = trace * 2 + (spans["unit_role"] == "shadow").to_numpy()
     if (np.diff(key) < 0).any():

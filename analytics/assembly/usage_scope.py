@@ -16,6 +16,9 @@ _CALL_KINDS = ("llm", "embedding", "rerank")
 _CALL_OPERATIONS = ("chat", "generate_content", "text_completion", "embeddings")
 _WRAPPERS = ("invoke_agent", "invoke_workflow", "create_agent", "agent_step", "execute_tool")
 _VERCEL_CALL = r"^ai\.\w+\.do[A-Z]"
+_IS_VERCEL = pl.col("name").str.starts_with("ai.") | pl.col("operation").str.starts_with("ai.")
+IS_SHELL = pl.col("operation").is_in(["invoke_agent", "agent_step"]) | (_IS_VERCEL & (pl.col("kind") != "tool"))
+"""A span by which a library reports the whole of what it was asked for, around its calls."""
 _ATTEMPT_NAME = r"^(model request attempt|provider attempt \d)"
 
 
@@ -103,11 +106,10 @@ def usage_of(spans: pl.DataFrame, forest: Forest) -> Usage:
 def _is_call() -> pl.Expr:
     """Kind or operation says one call to one model; frameworks' outer spans do not count."""
     name, operation = pl.col("name"), pl.col("operation")
-    is_vercel = name.str.starts_with("ai.") | operation.str.starts_with("ai.")
     is_vercel_call = name.str.contains(_VERCEL_CALL) | operation.str.contains(_VERCEL_CALL)
     says_call = pl.col("kind").is_in(_CALL_KINDS) | operation.is_in(_CALL_OPERATIONS)
     is_wrapper = operation.is_in(_WRAPPERS) | (name == "agent_step")
-    return pl.when(is_vercel).then(is_vercel_call).otherwise(says_call & ~is_wrapper)
+    return pl.when(_IS_VERCEL).then(is_vercel_call).otherwise(says_call & ~is_wrapper)
 
 
 def _has_usage() -> pl.Expr:

@@ -25,7 +25,8 @@ SPAN_COLUMNS = [
 ]  # fmt: skip
 TRACE_COLUMNS = [
     "n_spans", "started_at", "n_model_calls", "n_logical_calls", "n_errored_calls", "n_timed_out_calls", "n_retried_calls",
-    "input_tokens", "output_tokens", "unpriced_calls", "cost_usd",
+    "input_tokens", "output_tokens", "unpriced_calls", "cost_usd", "duration_ns", "model_route", "model", "models", "ttft_ns",
+    "errored", "fell_back", "quality_flags",
 ]  # fmt: skip
 
 

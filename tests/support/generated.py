@@ -33,6 +33,7 @@ def _span(rng: random.Random, trace_id: str, names: list[str], at: int) -> dict[
         trace_id=trace_id,
         name="raw_gen_ai_request" if is_raw else f"{kind} {at}",
         kind=kind,
+        operation=rng.choice(["", "invoke_agent"]) if kind == "agent" else "",
         status=rng.choice(["ok", "unset", "unset", "error", "timeout", "cancelled"]),
         http_status=rng.choice([None, None, 429, 504]),
         error_type=rng.choice(["", "", "", "RateLimitError", "APITimeoutError", "ValueError"]),

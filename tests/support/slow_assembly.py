@@ -34,6 +34,8 @@ class _Trace:
     def __init__(self, spans: dict[str, Span]) -> None:
         self.spans = spans
         self.retried_inside: set[str] = set()
+        self.concluded: set[str] = set()
+        self.fell_back: set[str] = set()
         self.order = sorted(spans, key=lambda name: (spans[name]["start_time"], name))
         named = {name: span["parent_span_id"] for name, span in spans.items()}
         self.in_cycle = {name for name in spans if self._meets_itself(name, named)}
@@ -127,8 +129,28 @@ class _Trace:
                 **logical.get(name, {"logical_call_id": "", "attempt_kind": "", "attempt_index": None}),
                 "is_answer": name in answers,
                 "retried_inside": name in self.retried_inside,
+                "fell_back": name in self.fell_back,
+                "asked": self._asked(name),
+                "flags": self._flags(name),
             }
         return rows
+
+    def _asked(self, name: str) -> str:
+        """The model that was asked; a raw request was sent for what its parent asked."""
+        own = self.spans[name]["request_model"] or self.spans[name]["response_model"]
+        parent = self.parent[name]
+        return (self.spans[parent]["request_model"] if name in self.stand_ins and parent else "") or own
+
+    def _flags(self, name: str) -> set[str]:
+        span = self.spans[name]
+        counted = [self.spans[d] for d in self.below(name) if self.scope[d] in ("own", "attempt")]
+        flags = {
+            "orphan": span["parent_span_id"] != "" and span["parent_span_id"] not in self.spans,
+            "parent_cycle": name in self.in_cycle,
+            "attempt_inferred": name in self.concluded,
+            "aggregate_uncovered": self.scope[name] == "aggregate" and sum(map(_tokens, counted)) < _tokens(span),
+        }
+        return {flag for flag, holds in flags.items() if holds}
 
     def _target(self, name: str) -> tuple[str, str]:
         span = self.spans[name]
@@ -141,11 +163,13 @@ class _Trace:
     def _logical_calls(self) -> tuple[dict[str, Span], set[str]]:
         groups: list[list[str]] = []
         for call in (name for name in self.order if name in self.leaves):
-            group = self._joined(call, groups)
+            group, is_concluded = self._joined(call, groups)
             if group is None:
                 groups.append([call])
             else:
                 group.append(call)
+            if is_concluded:
+                self.concluded.add(call)
         labels: dict[str, Span] = {}
         for attempt in self.attempts:
             labels[attempt] = {
@@ -157,20 +181,29 @@ class _Trace:
         for group in groups:
             labels |= self._labels(group)
             good = [name for name in group if self.spans[name]["status"] in ("ok", "unset")]
-            answers.add(max(good, key=lambda name: (self.spans[name]["end_time"], self.order.index(name)), default=group[-1]))
+            answer = max(good, key=lambda name: (self.spans[name]["end_time"], self.order.index(name)), default=group[-1])
+            answers.add(answer)
+            first, kind = labels[answer]["logical_call_id"], labels[answer]["linked_as"]
+            is_elsewhere = kind != "first" and not self._same_target(answer, first)
+            if good and (kind == "fallback" or is_elsewhere):
+                self.fell_back.add(answer)
         return labels, answers
 
     def _family(self, call: str) -> str:
         """The named parent of the outermost span that tells this call and no other."""
         top = call
-        while (up := self.parent[top]) is not None and up in self.calls and sum(d in self.leaves for d in self.below(up)) == 1:
+        while (up := self.parent[top]) is not None and sum(d in self.leaves for d in self.below(up)) == 1:
+            made_good = self.spans[call]["status"] in BAD and self.spans[up]["status"] not in BAD
+            if up not in self.calls and (self.spans[up]["operation"] != "invoke_agent" or made_good):
+                break
             top = up
         return self.named[top]
 
     def _side(self, call: str) -> str:
         return self.inherited(call, "mirror_role", "none")
 
-    def _joined(self, call: str, groups: list[list[str]]) -> list[str] | None:
+    def _joined(self, call: str, groups: list[list[str]]) -> tuple[list[str] | None, bool]:
+        """The logical call that this one is a try of, and whether only a sibling's failure says so."""
         span = self.spans[call]
         for group in groups:
             mates = (
@@ -178,7 +211,7 @@ class _Trace:
                 for member in group
             )
             if span["call_group"] and any(mates):
-                return group
+                return group, False
         family = self._family(call), self._side(call)
         siblings = [name for name in self.order if name in self.leaves and (self._family(name), self._side(name)) == family]
         earlier = siblings[: siblings.index(call)]
@@ -200,7 +233,7 @@ class _Trace:
             rank = (self._same_target(failed, call), other["end_time"], self.order.index(failed))
             if best is None or rank > (self._same_target(best, call), self.spans[best]["end_time"], self.order.index(best)):
                 best = failed
-        return next((group for group in groups if best in group), None)
+        return next((group for group in groups if best in group), None), best is not None
 
     def _labels(self, group: list[str]) -> dict[str, Span]:
         steps: list[str] = []
@@ -232,13 +265,16 @@ class _Trace:
             labels[step] = {
                 "logical_call_id": steps[0],
                 "attempt_kind": kind,
+                "linked_as": kind,
                 "attempt_index": position if index is None else index,
             }
         labels |= {call: labels[attempt] for call, attempt in same_as.items()}
+        self.concluded -= set(same_as)
         for call in group:
             if self._hides_a_retry(call):
                 self.retried_inside.add(call)
                 if labels[call]["attempt_kind"] == "first":
+                    self.concluded.add(call)
                     labels[call] = labels[call] | {"attempt_kind": "retry", "attempt_index": None}
         return labels
 
@@ -286,12 +322,12 @@ def summarise(spans: list[Span], facts: dict[tuple[str, str], Span]) -> dict[tup
             elif "primary" in roles and role == "none":
                 role = "primary"
             units[trace_id, role].append(span)
-    return {key: _unit(members, traces[key[0]], facts) for key, members in units.items()}
+    return {key: _unit(members, traces[key[0]], facts, role=key[1]) for key, members in units.items()}
 
 
-def _unit(members: list[Span], trace: list[Span], facts: dict[tuple[str, str], Span]) -> Span:
+def _unit(members: list[Span], trace: list[Span], facts: dict[tuple[str, str], Span], *, role: str) -> Span:
     user = [span for span in members if not span["is_evaluator_traffic"]]
-    answers = [span for span in user if facts[span["trace_id"], span["span_id"]]["is_answer"]]
+    answers = [span for span in user if _fact(span, facts)["is_answer"]]
     billed = [span for span in user if span["charge"]]
     own = [span for span in user if span["usage_scope"] in ("own", "attempt")]
     unknown = [span for span in billed if span["charge"] == "unknown"]
@@ -303,18 +339,57 @@ def _unit(members: list[Span], trace: list[Span], facts: dict[tuple[str, str], S
     def timed_out(span: Span) -> bool:
         lost = [other for other in trace if other["span_id"] == span["parent_span_id"] and span["name"] == "raw_gen_ai_request"]
         is_linked = "parent_cycle" not in span["quality_flags"]
-        is_stand_in = is_linked and facts[span["trace_id"], span["span_id"]]["is_model_call"]
+        is_stand_in = is_linked and _fact(span, facts)["is_model_call"]
         return _timed_out(span) or (is_stand_in and any(_timed_out(parent) for parent in lost))
 
     def is_retry(span: Span) -> bool:
-        return span["attempt_kind"] == "retry" or facts[span["trace_id"], span["span_id"]]["retried_inside"]
+        return span["attempt_kind"] == "retry" or _fact(span, facts)["retried_inside"]
+
+    def first_try(span: Span) -> Span:
+        return next(other for other in trace if other["span_id"] == span["logical_call_id"])
 
     root = next((span for span in user if span["parent_span_id"] == ""), None)
     lead = root or (user[0] if user else next((s for s in members if s["parent_span_id"] == ""), members[0]))
+    is_rooted = lead["parent_span_id"] == ""
+    last_end = lead["end_time"] if is_rooted else max(span["end_time"] for span in user or members)
+    requests = [span for span in user if span["is_request"]]
+    first = next(iter(_generating(requests) or requests), None)
+    routed = [first_try(span)["model_route"] for span in requests] + [span["model_route"] for span in user]
+    fell_back = [span for span in user if _fact(span, facts)["fell_back"]]
+    final = _last(_generating(answers) or answers)
+    answered = [span for span in _generating(answers) if span["status"] not in BAD]
+    is_overruled = any(
+        other["parent_span_id"] == lead["span_id"]
+        and other["name"] == "raw_gen_ai_request"
+        and _fact(other, facts)["is_model_call"]
+        and other["status"] in ("ok", "unset")
+        for other in trace
+        if "parent_cycle" not in other["quality_flags"]
+    )
+    says_itself = is_rooted and lead["status"] != "unset" and not is_overruled
+    flags = set().union(*(_fact(span, facts)["flags"] for span in members))
+    flags |= {"no_root"} if not is_rooted and role == "none" else set()
+    flags |= {"evaluator_only"} if not user else set()
+    flags |= {
+        flag
+        for flag, charge in (("cost_failed_free", "refused"), ("cost_lower_bound", "broken"), ("usage_unknown", "unknown"))
+        if any(span["charge"] == charge and (span["cost_usd"] is None or charge == "unknown") for span in user)
+    }
+    flags |= {"unpriced"} if unpriced else set()
+    judging = [span for span in members if span["is_evaluator_traffic"] and span["charge"] in ("usage", "unknown")]
+    flags |= {"evaluation_unpriced"} if any(span["cost_usd"] is None for span in judging) else set()
     return {
         "n_spans": len(members),
         "started_at": lead["start_time"],
-        "n_model_calls": sum(span["is_request"] for span in user),
+        "duration_ns": max(0, round((last_end - lead["start_time"]).total_seconds() * 1e9)),
+        "model_route": (lead["model_route"] if user else "") or next(filter(None, routed), ""),
+        "model": _fact(first_try(first), facts)["asked"] if first else "",
+        "models": sorted({_answering(span) for span in requests if span["status"] in ("ok", "unset")} - {""}),
+        "ttft_ns": (_last(answered) or {"ttft_ns": None})["ttft_ns"],
+        "errored": (lead if says_itself or final is None else final)["status"] in BAD,
+        "fell_back": bool(fell_back),
+        "quality_flags": sorted(flags),
+        "n_model_calls": len(requests),
         "n_logical_calls": len(answers),
         "n_errored_calls": sum(answer["status"] in BAD for answer in answers),
         "n_timed_out_calls": sum(any(timed_out(span) for span in of_call(answer)) for answer in answers),
@@ -324,6 +399,28 @@ def _unit(members: list[Span], trace: list[Span], facts: dict[tuple[str, str], S
         "unpriced_calls": len(unpriced),
         "cost_usd": None if unpriced or not billed else sum((span["cost_usd"] or Decimal(0) for span in billed), Decimal(0)),
     }
+
+
+def _fact(span: Span, facts: dict[tuple[str, str], Span]) -> Span:
+    return facts[span["trace_id"], span["span_id"]]
+
+
+def _generating(calls: list[Span]) -> list[Span]:
+    """Calls that write an answer."""
+    return [call for call in calls if call["kind"] not in ("embedding", "rerank")]
+
+
+def _last(calls: list[Span]) -> Span | None:
+    """The call that ended last; of those that end together the one that started last."""
+    return max(reversed(calls), key=lambda span: span["end_time"], default=None)
+
+
+def _answering(span: Span) -> str:
+    return str(span["response_model"] or span["request_model"])
+
+
+def _tokens(span: Span) -> int:
+    return (span["input_tokens"] or 0) + (span["output_tokens"] or 0)
 
 
 def _timed_out(span: Span) -> bool:

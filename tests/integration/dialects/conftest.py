@@ -36,6 +36,11 @@ PRICES = [
 ]
 
 
+def python_of(environment: str) -> str:
+    """The interpreter of the virtual environment of a dependency group `captures-<environment>`; ours for ''."""
+    return str(ROOT / f".venv-captures-{environment}/bin/python") if environment else sys.executable
+
+
 @dataclass(frozen=True)
 class Capture:
     """`server`: answers are queued here before `run`. `facts`: what Spanwise makes of what the program sent."""
@@ -44,13 +49,18 @@ class Capture:
     running: Running
     store: Store
 
-    def run(self, app: str, *arguments: str) -> None:
-        """Run `apps/<app>.py` to its end, write what it sent, assemble it."""
+    def run(self, app: str, *arguments: str, environment: str = "") -> None:
+        """Run `apps/<app>.py` (or `.mjs`) to its end, write what it sent, assemble it."""
         doors = self.running.endpoints
         ours = {"CAPTURE_OTLP_GRPC": doors.otlp_grpc, "CAPTURE_OTLP_HTTP": doors.otlp_http, "CAPTURE_MODELS": self.server.url}
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "OPENAI_", "LITELLM_"))}
-        command = [sys.executable, "-m", f"tests.integration.dialects.apps.{app}", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=inherited | ours, capture_output=True, text=True, timeout=300, check=False)
+        script = ROOT / "tests/integration/dialects/apps" / f"{app}.mjs"
+        command = (
+            ["node", str(script)] if script.exists() else [python_of(environment), "-m", f"tests.integration.dialects.apps.{app}"]
+        )
+        done = subprocess.run(
+            [*command, *arguments], cwd=ROOT, env=inherited | ours, capture_output=True, text=True, timeout=300, check=False
+        )
         assert done.returncode == 0, done.stderr[-4000:]
         self.running.collector.flush()
         run = Jobs(self.store, AnalyticsConfig(), WallClock(), PRICES).run("assemble")

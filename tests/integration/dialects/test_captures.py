@@ -6,14 +6,16 @@ Packages of the dependency group `captures` are optional: `make test-captures` i
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.dialects.conftest import Capture
+from tests.integration.dialects.conftest import ROOT, Capture, python_of
 from tests.support.openai_server import Answer
 
 pytestmark = pytest.mark.integration
@@ -37,7 +39,8 @@ class Told:
     Who told the stories.
 
     Args:
-        app: the program and its arguments. package: what it needs beyond the group `dev`.
+        app: the program and its arguments. package: what it needs beyond the group `dev`, in the environment that tests run in,
+            or in `environment`, which is one of its own.
         dialect: what its spans must be recognised as.
         tells_cached: cached tokens are sent.
         n_tries: spans of calls in the story of the fallback; 1 where the failed try is a part of the one call.
@@ -49,27 +52,41 @@ class Told:
     tells_cached: bool = True
     n_tries: int = 2
     session: str = "s1"
+    environment: str = ""
+
+    @property
+    def id(self) -> str:
+        return f"{self.app} {self.environment}".strip()
 
 
 THREE_STORIES = [
     Told("openinference_openai", "openinference-instrumentation-openai", "oi"),
     Told("openllmetry_openai", "opentelemetry-instrumentation-openai", "oll"),
     Told("traceai", "traceAI-openai", "fi1", tells_cached=False),
-    Told("traceai_before_1", "openai", "fi0", tells_cached=False),
+    Told("traceai_before_1", "traceAI-openai", "fi0", tells_cached=False, environment="traceai-0"),
     Told("langchain", "openinference-instrumentation-langchain", "oi"),
     # the client below LangChain tells each call once more
     Told("langchain both", "openinference-instrumentation-langchain", "oi"),
     Told("pydantic_ai_fallback", "pydantic-ai-slim", "pai", n_tries=1),
+    Told("pydantic_ai_fallback", "pydantic-ai-slim", "pai", n_tries=1, environment="pydantic-ai"),
     Told("langfuse_sdk", "langfuse", "lf", session=""),
     Told("logfire_sdk", "logfire", "pai"),
+    Told("traceloop_sdk", "traceloop-sdk", "oll", environment="traceloop"),
+    Told("vercel 6", "ai-6", "ai", environment="node"),
+    Told("vercel 7", "ai-7", "genai", environment="node"),
 ]
 
 
-def require(package: str) -> None:
+def require(package: str, environment: str = "") -> None:
     """Skip without the package. It is not imported: that would start its global state in this process."""
-    try:
-        version(package)
-    except PackageNotFoundError:
+    if environment == "node":
+        is_there = (ROOT / "tests/integration/dialects/apps/node_modules" / package).exists()
+    elif environment:
+        command = [python_of(environment), "-c", f"import importlib.metadata as m; m.version({package!r})"]
+        is_there = Path(command[0]).exists() and subprocess.run(command, check=False, capture_output=True).returncode == 0
+    else:
+        is_there = any(distributions(name=package))
+    if not is_there:
         pytest.skip(f"{package} is not installed; `make test-captures` installs it")
 
 
@@ -82,11 +99,11 @@ def assert_served(facts: dict[str, Any], answer: Answer, cost: str) -> None:
     assert facts["model"].startswith(("student", "openai/student"))
 
 
-@pytest.mark.parametrize("told", THREE_STORIES, ids=lambda told: told.app)
+@pytest.mark.parametrize("told", THREE_STORIES, ids=lambda told: told.id)
 def test_what_is_reported_is_what_was_served(told: Told, capture: Capture) -> None:
-    require(told.package)
+    require(told.package, told.environment)
     capture.server.then(PLAIN, STREAM, FAILURE, RESCUE)
-    capture.run(*told.app.split())
+    capture.run(*told.app.split(), environment=told.environment)
     assert [served.answer for served in capture.server.served] == [PLAIN, STREAM, FAILURE, RESCUE]
     assert told.dialect in capture.dialects()
 

@@ -46,6 +46,52 @@ CASES: dict[str, tuple[Rows, dict[str, str], dict[str, Any]]] = {
         {"agent": "aggregate", "step": "aggregate", "chat": "own", "tool": "none"},
         {"input_tokens": 6, "output_tokens": 20, "n_spans": 4, "n_model_calls": 1},
     ),
+    # each ask has an outer span of its own: the tries are cousins, not siblings
+    "vercel 6, fallback by the application": (
+        [
+            span("app", "", 0, 9, model_route="student"),
+            span("outer 1", "app", 1, 3, name="ai.generateText", kind="chain", operation="ai.generateText", status="error"),
+            span("call 1", "outer 1", 1, 3, name="ai.generateText.doGenerate", kind="llm", request_model="s-8b", **RATE_LIMITED),
+            span("outer 2", "app", 3, 6, name="ai.generateText", kind="chain", operation="ai.generateText", tokens=(60, 30)),
+            span(
+                "call 2", "outer 2", 4, 5, name="ai.generateText.doGenerate", kind="llm", request_model="t-70b", tokens=(60, 30)
+            ),
+        ],
+        {"app": "none", "outer 1": "none", "call 1": "none", "outer 2": "aggregate", "call 2": "own"},
+        {"n_model_calls": 2, "n_logical_calls": 1, "n_fallback_calls": 1, "fallback_to": "t-70b", "input_tokens": 60},
+    ),
+    "vercel 7, retry by the application": (
+        [
+            span("app", "", 0, 9, model_route="student"),
+            span("agent 1", "app", 1, 3, kind="agent", operation="invoke_agent", status="error"),
+            span("step 1", "agent 1", 1, 3, kind="agent", operation="agent_step", status="error"),
+            llm("call 1", "step 1", 1, 3, request_model="s-8b", **RATE_LIMITED),
+            span("agent 2", "app", 3, 6, kind="agent", operation="invoke_agent", tokens=(60, 30)),
+            span("step 2", "agent 2", 3, 6, kind="agent", operation="agent_step"),
+            llm("call 2", "step 2", 4, 5, request_model="s-8b", tokens=(60, 30)),
+        ],
+        {
+            "app": "none",
+            "agent 1": "none",
+            "step 1": "none",
+            "call 1": "none",
+            "agent 2": "aggregate",
+            "step 2": "none",
+            "call 2": "own",
+        },
+        {"n_model_calls": 2, "n_logical_calls": 1, "n_retried_calls": 1, "fell_back": False},
+    ),
+    "an agent that answers although its call failed is not tried again": (
+        [
+            span("app", "", 0, 9, model_route="student"),
+            span("agent 1", "app", 1, 3, kind="agent", operation="invoke_agent"),
+            llm("call 1", "agent 1", 1, 3, request_model="s-8b", **RATE_LIMITED),
+            span("agent 2", "app", 3, 6, kind="agent", operation="invoke_agent"),
+            llm("call 2", "agent 2", 4, 5, request_model="s-8b", tokens=(60, 30)),
+        ],
+        {"app": "none", "agent 1": "none", "call 1": "none", "agent 2": "none", "call 2": "own"},
+        {"n_model_calls": 2, "n_logical_calls": 2, "n_retried_calls": 0},
+    ),
     # nested instrumentors: both LLM spans tell the same call
     "langchain over openai": (
         [llm("outer", "", 0, 5, tokens=(40, 7)), llm("inner", "outer", 1, 4, tokens=(40, 7))],

@@ -300,6 +300,9 @@ def test_a_trace_with_both_roles_is_two_units() -> None:
     assert shadow["duration_ns"] == 7_000_000_000
     assert shadow["cost_usd"] == Decimal("0.000014000")
     assert primary["mirror_group"] == shadow["mirror_group"] == "t"
+    assert column(rows, "mirror_group") == {"app": "t", "served": "t", "copy": "t"}
+    rows[2]["mirror_group"] = "request-7"
+    assert column(rows, "mirror_group") == {"app": "request-7", "served": "request-7", "copy": "request-7"}
 
 
 def test_a_shadow_call_makes_its_whole_trace_a_shadow() -> None:
