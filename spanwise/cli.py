@@ -3,17 +3,68 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
 import spanwise
-from spanwise.commands import alerts, data, gate, imports, jobs, key, quarantine, scorecard, setup, traces
+from spanwise.lazy import LazyGroup, Place
 from storage.errors import SpanwiseError
+
+
+class Commands(LazyGroup):
+    """Every command that is not defined here, in the order of the help page."""
+
+    places: ClassVar[Mapping[str, Place]] = {
+        "gate": Place("spanwise.commands.gate", "Ask the gate. Exit code 0 pass, 1 fail, 2 undetermined, 3 no answer."),
+        "scorecard": Place(
+            "spanwise.commands.scorecard",
+            "Show both arms per cohort and metric: difference, any-time range, counts, state; and what it costs.",
+        ),
+        "traces": Place("spanwise.commands.traces", "List traces that match, newest first."),
+        "alerts": Place("spanwise.commands.alerts", "What fires, and the answers to it."),
+        "import": Place(
+            "spanwise.commands.imports",
+            "Take in files of OTLP spans and logs; importing a file again doubles nothing. The key comes from SPANWISE_API_KEY.",
+        ),
+        "quarantine": Place("spanwise.commands.quarantine", "Requests the store refused: list, retry, drop."),
+        "backfill": Place(
+            "spanwise.commands.jobs",
+            "Rebuild facts and rollups of a range of time; the results are the same, or right where they were not.",
+        ),
+        "reprice": Place("spanwise.commands.jobs", "Apply the present prices to the past."),
+        "renormalize": Place("spanwise.commands.jobs", "Read stored raw attributes again through this release's mapping."),
+        "migrate": Place(
+            "spanwise.commands.data",
+            "Bring the database to this release's schema; safe to repeat. `serve` does it by itself.",
+        ),
+        "backup": Place(
+            "spanwise.commands.data",
+            "Write every table to Parquet files. An embedded instance must be stopped first; a server need not.",
+        ),
+        "restore": Place(
+            "spanwise.commands.data",
+            "Fill an empty database from a backup; every chunk is checked. Run it again if it was cut short.",
+        ),
+        "copy": Place(
+            "spanwise.commands.data",
+            "Move from the embedded engine to a ClickHouse server: verified by counts and checksums, resumable.",
+        ),
+        "purge": Place("spanwise.commands.data", "Erase traces, or everything of a user, and print the proof."),
+        "config": Place("spanwise.commands.setup", "Print the effective settings as JSON, secrets masked."),
+        "doctor": Place(
+            "spanwise.commands.setup",
+            "Say what is wrong with this set-up and what to do. Exit code 1 when something is.",
+        ),
+        "key": Place("spanwise.commands.key", "API keys: make, list, revoke."),
+    }
+
 
 app = typer.Typer(
     name="spanwise",
+    cls=Commands,
     help="Says when a cheaper model route was paid for by one of its cohorts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -76,11 +127,6 @@ def demo(
     raise typer.Exit(run(wait=wait, seed=seed, port=port))
 
 
-for _module in (gate, scorecard, traces, alerts, imports, quarantine, jobs, data, setup):
-    _module.register(app)
-app.add_typer(key.app)
-
-
 def main() -> None:
     """The entry point: an error made for people is printed as one line, without a traceback."""
     try:
@@ -88,3 +134,7 @@ def main() -> None:
     except SpanwiseError as error:
         print(f"spanwise: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from enum import StrEnum
 import httpx
 
 from spanwise.instance import api_url
-from spanwise.serve import open_store
+from spanwise.opening import open_store
 from spanwise.settings import Settings
 from storage.api_keys import read_keys
 from storage.errors import DataDirectoryBusyError, SpanwiseError

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
-from spanwise.serve import ENDPOINTS_FILE, open_store
+from spanwise.endpoints import announced
 from spanwise.settings import Settings
-from storage.client import Store
 from storage.errors import DataDirectoryBusyError, PermanentError, RetryableError
+
+if TYPE_CHECKING:
+    from storage.client import Store
 
 KEY_VARIABLE = "SPANWISE_API_KEY"
 
@@ -30,16 +31,16 @@ def api_url(settings: Settings, url: str | None = None) -> str:
     """Where the API is: `url`, else what the instance on the data directory announced, else the configured port."""
     if url:
         return url.rstrip("/")
-    announced = _announced(settings)
-    return str(announced["api"]) if "api" in announced else f"http://{settings.host}:{settings.http_port}"
+    found = announced(settings.data_dir)
+    return str(found["api"]) if "api" in found else f"http://{settings.host}:{settings.http_port}"
 
 
 def otlp_http_url(settings: Settings) -> str:
     """Where the running instance takes OTLP over HTTP."""
-    announced = _announced(settings)
-    if "otlp_http" not in announced:
+    found = announced(settings.data_dir)
+    if "otlp_http" not in found:
         raise NoInstanceError(f"no running instance on {settings.data_dir}; start one with `spanwise serve`")
-    return str(announced["otlp_http"])
+    return str(found["otlp_http"])
 
 
 @contextmanager
@@ -70,6 +71,9 @@ def api(settings: Settings, url: str | None = None, key: str | None = None) -> I
 @contextmanager
 def own_store(settings: Settings) -> Iterator[Store | None]:
     """The store, opened by this command; None when a running instance owns the data directory, which then is to be asked."""
+    # the engine is large; a command that only asks an instance never loads it
+    from spanwise.opening import open_store
+
     try:
         store = open_store(settings)
     except DataDirectoryBusyError:
@@ -79,18 +83,6 @@ def own_store(settings: Settings) -> Iterator[Store | None]:
         yield store
     finally:
         store.close()
-
-
-def _announced(settings: Settings) -> dict[str, object]:
-    try:
-        announced: dict[str, object] = json.loads((settings.data_dir / ENDPOINTS_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return announced if _is_alive(announced.get("pid")) else {}
-
-
-def _is_alive(pid: object) -> bool:
-    return isinstance(pid, int) and Path(f"/proc/{pid}").exists()
 
 
 def _problem(response: httpx.Response) -> str:

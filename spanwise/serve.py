@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
@@ -11,7 +10,6 @@ import uuid
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import structlog
 import uvicorn
@@ -25,45 +23,24 @@ from api.background import BackgroundJobs
 from api.desk import Desk
 from api.services import Services
 from collector.service import Collector, Endpoints
+from spanwise import endpoints
 from spanwise.clock import CompletedClock, Completion, EventClock
+from spanwise.opening import open_store
 from spanwise.runner import Runner
 from spanwise.schedule import Schedule, Tick
 from spanwise.settings import Role, Settings, masked
-from storage.client import Store
 from storage.clock import Clock, WallClock
 from storage.job_runs import JobState
 from storage.leases import Lease
-from storage.migrations import migrate
 from storage.retention import apply as apply_retention
 from storage.retention import strip_content
 
 log = structlog.get_logger(__name__)
 
-ENDPOINTS_FILE = "endpoints.json"
 # A third of a lease's length: two renewals may fail before another process takes over.
 _LEASE_RENEWAL = timedelta(seconds=10)
 # Messages that failed are tried again between two ticks of the alerter.
 _DELIVER_EVERY = timedelta(seconds=5)
-
-
-def open_store(settings: Settings) -> Store:
-    """The store the settings name, brought to this release's schema."""
-    if settings.clickhouse_url is None:
-        store = Store.embedded(settings.data_dir, settings.storage.database, settings.storage.min_free_bytes)
-    else:
-        store = Store.server(
-            settings.clickhouse_url.get_secret_value(),
-            settings.storage.database,
-            cluster=settings.storage.cluster,
-            connect_timeout_seconds=settings.storage.connect_timeout_seconds,
-            query_timeout_seconds=settings.storage.query_timeout_seconds,
-        )
-    try:
-        migrate(store)
-    except BaseException:
-        store.close()
-        raise
-    return store
 
 
 @dataclass
@@ -133,7 +110,7 @@ class Process:
         self._announce(otlp)
 
     def stop(self) -> None:
-        (self._settings.data_dir / ENDPOINTS_FILE).unlink(missing_ok=True)
+        endpoints.withdraw(self._settings.data_dir)
         if self._web is not None:
             self._web.server.should_exit = True
             self._web.thread.join()
@@ -237,7 +214,7 @@ class Process:
             scheme = "https" if self._settings.api.tls_certificate_file else "http"
             self.endpoints["api"] = f"{scheme}://{host}:{self._web.port}"
         self.endpoints["pid"] = os.getpid()
-        _write_whole(self._settings.data_dir / ENDPOINTS_FILE, json.dumps(self.endpoints))
+        endpoints.announce(self._settings.data_dir, self.endpoints)
         log.info("ready", **self.endpoints)
 
 
@@ -253,11 +230,3 @@ def serve(settings: Settings) -> None:
         log.info("stopping", why="signal")
     finally:
         process.stop()
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """A reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(text + "\n", encoding="utf-8")
-    beside.replace(path)

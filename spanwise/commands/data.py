@@ -11,8 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from spanwise.opening import open_store
 from spanwise.progress import bar
-from spanwise.serve import open_store
 from spanwise.settings import Settings, load
 from storage import backup as backups
 from storage.client import Store

@@ -27,6 +27,11 @@ app = typer.Typer(name="key", help="API keys: make, list, revoke.", no_args_is_h
 console = Console()
 
 
+def register(program: typer.Typer) -> None:
+    """Add the commands to the program."""
+    program.add_typer(app)
+
+
 @app.command("create")
 def create(
     name: Annotated[str, typer.Argument(help="whose it is, such as the service that sends")],
