@@ -18,7 +18,7 @@ from alerts.method.intervals import radius
 from alerts.method.latency import quantile_interval
 from alerts.method.weights import StreamKey, group_of
 from alerts.rules import MINUTES_PER_DAY
-from alerts.verdict import GLOBAL, CostFinding, GuardFinding, Interval, StreamFinding, Unknown
+from alerts.verdict import GLOBAL, CostFinding, GuardFinding, Interval, StreamFinding, StreamState, Unknown
 from analytics.histograms import ZERO_BIN, lower_edge, merge_histograms, quantile
 from storage.client import Store
 from storage.metrics import Grain, read_metric_rows
@@ -107,6 +107,7 @@ _QUANTILES = (0.5, 0.95, 0.99)
 def scorecard(store: Store, comparison: Comparison, judged: Judged, as_of: datetime) -> Scorecard:
     """Everything known about a comparison, GLOBAL rows first."""
     findings = judged.findings
+    suspected = {s.stream_id for s in judged.verdict.streams if s.state is StreamState.SUSPECTED}
     order = sorted(findings.streams, key=lambda k: (k.cohort != GLOBAL, group_of(k.metric), k.metric, k.evaluator, k.cohort))
     return Scorecard(
         rollout=comparison.rollout.name,
@@ -114,7 +115,7 @@ def scorecard(store: Store, comparison: Comparison, judged: Judged, as_of: datet
         as_of=as_of,
         day_zero=comparison.day_zero_at,
         reference=comparison.reference.source if comparison.reference else "",
-        rows=tuple(findings.finding(key) for key in order),
+        rows=tuple(findings.finding(key, StreamState.SUSPECTED if key.stream_id in suspected else None) for key in order),
         scores=_scores(findings, order),
         cost=judged.cost,
         latency=_latency(store, comparison, as_of),

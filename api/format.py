@@ -70,6 +70,14 @@ def money(usd: Decimal | float | None) -> str:
     return f"{sign}${abs(amount):,.{digits}f}"
 
 
+def size(n_bytes: float) -> str:
+    """A number of bytes in its largest fitting unit: `8 GiB`, `1.5 MiB`, `512 B`."""
+    for power, unit in ((3, "GiB"), (2, "MiB"), (1, "KiB")):
+        if n_bytes >= 1024**power:
+            return f"{n_bytes / 1024**power:.3g}{_NBSP}{unit}"
+    return f"{n_bytes:.0f}{_NBSP}B"
+
+
 def duration(nanoseconds: float | None) -> str:
     """A duration in its largest fitting unit: `1.24 s`, `340 ms`, `2 min 3 s`."""
     if nanoseconds is None:

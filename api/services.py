@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from analytics.config import EvaluatorRules
 from api.config import ApiConfig
 from storage.api_keys import ApiKey
 from storage.client import Store
@@ -138,6 +139,8 @@ class Services:
     collector: ScoreDoor | None = None
     jobs: JobDesk | None = None
     roles: frozenset[str] = frozenset({"collector", "analytics", "alerts", "api"})
+    evaluators: EvaluatorRules = field(default_factory=EvaluatorRules)
+    """How evaluations become verdicts: a trace shows them as the metrics count them."""
     settings: Document = field(default_factory=dict)
     """Effective settings, secrets masked: what `GET /api/v1/settings` and the settings page show."""
     version: str = ""

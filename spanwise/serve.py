@@ -188,6 +188,7 @@ class Process:
             collector=self._collector,
             jobs=self._background if Role.ANALYTICS in self._roles else None,
             roles=frozenset(role.value for role in self._roles),
+            evaluators=settings.analytics.evaluation,
             settings=masked(settings),
             version=spanwise.__version__,
             started_at=datetime.now(UTC),

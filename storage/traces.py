@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -17,6 +17,8 @@ _GROWTH = 4
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _END = datetime(2262, 1, 1, tzinfo=UTC)
 _SLACK = 16
+# A trace that lasts longer, by its own clocks, is looked for in its last hours.
+_MOST_HOURS = 100
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def search_traces(
     """
     found: list[pl.DataFrame] = []
     missing = limit
-    for start, end in _windows(since, until, after):
+    for start, end in windows_back(since, _end(until, after)):
         while missing > 0:
             keys = _candidates(store, wanted, start, end, after, missing + _SLACK)
             if keys.is_empty():
@@ -115,27 +117,89 @@ def read_trace(store: Store, trace_id: str, max_spans: int) -> WholeTrace | None
         "since": hours["first_start"] if is_timed else _BEGINNING,
         "until": hours["last_start"] if is_timed else _END,
     }
-    facts = store.frame(load("trace_facts_of"), key)
+    facts = store.frame(load("trace_facts_of").replace("{where_traces}", _within("toStartOfHour(started_at)", "trace_id")), key)
     if not is_timed and facts.is_empty():
         return None
     if not is_timed:
         key |= {"since": facts["started_at"].min(), "until": facts["started_at"].max()}
-    spans = with_readable_attributes(store.frame(load("trace_spans"), key | {"limit": max_spans}))
-    targets = {
-        "trace_id": trace_id,
-        "session_ids": _known(facts["session_id"].to_list() + spans["session_id"].to_list()),
-        "response_ids": _known(spans["response_id"].to_list()),
-    }
-    evaluations = store.frame(load("trace_evaluations"), targets)
+    spans = _spans(store, _within, key | {"limit": max_spans})
+    evaluations = _evaluations(store, [trace_id], facts, spans).drop("trace_id")
     return WholeTrace(trace_id, facts, spans, evaluations, store.frame(load("trace_outcomes_of"), key))
 
 
-def _windows(since: datetime, until: datetime, after: TracePosition | None) -> Iterator[tuple[datetime, datetime]]:
-    """[since, until) cut into windows, newest first."""
-    end = until
-    if after is not None:
-        end = min(until, datetime.fromtimestamp(after.started_at_ns // 1_000_000_000, UTC) + timedelta(seconds=1))
-    length = _FIRST_WINDOW
+def read_traces(store: Store, started: Mapping[str, datetime], max_spans: int) -> dict[str, WholeTrace]:
+    """
+    Several traces whole, but for their outcomes, with as many queries as one takes.
+
+    Args:
+        started: when each trace began, by its id, as its facts say.
+        max_spans: of each trace.
+
+    Returns:
+        Those of which anything is left, by id.
+    """
+    if not started:
+        return {}
+    hours = store.frame(load("traces_hours"), {"trace_ids": list(started)})
+    places = {(trace_id, _hour(moment)) for trace_id, moment in started.items()}
+    for row in hours.iter_rows(named=True):
+        first, last = _hour(row["first_start"]), _hour(row["last_start"])
+        places |= {(row["trace_id"], hour) for hour in range(max(first, last - _MOST_HOURS * 3600), last + 1, 3600)}
+    key = {"trace_ids": [trace_id for trace_id, _ in sorted(places)], "hours": [hour for _, hour in sorted(places)]}
+    facts = store.frame(load("trace_facts_of").replace("{where_traces}", _among("toStartOfHour(started_at)", "trace_id")), key)
+    spans = _spans(store, _among, key | {"limit": max_spans})
+    evaluations = _evaluations(store, list(started), facts, spans)
+    found: dict[str, WholeTrace] = {}
+    for trace_id in started:
+        mine = [frame.filter(pl.col("trace_id") == trace_id) for frame in (facts, spans, evaluations)]
+        if not (mine[0].is_empty() and mine[1].is_empty()):
+            found[trace_id] = WholeTrace(trace_id, mine[0], mine[1], mine[2].drop("trace_id"), pl.DataFrame())
+    return found
+
+
+def _within(hour: str, trace_id: str) -> str:
+    """One trace, between the hours of its first and its last span."""
+    return (
+        f"{hour} >= toStartOfHour({{since:DateTime64(9, 'UTC')}}) AND {hour} <= toStartOfHour({{until:DateTime64(9, 'UTC')}})"
+        f" AND {trace_id} = {{trace_id:String}}"
+    )
+
+
+def _among(hour: str, trace_id: str) -> str:
+    """Several traces, each in its own hours: the two columns that the tables are sorted by."""
+    hours = "arrayMap(s -> toDateTime(s, 'UTC'), {hours:Array(UInt32)})"
+    places = f"SELECT arrayJoin(arrayZip({hours}, {{trace_ids:Array(String)}})) AS place"
+    return f"({hour}, {trace_id}) IN (SELECT place.1, place.2 FROM ({places}))"
+
+
+def _spans(store: Store, where: Callable[[str, str], str], key: Mapping[str, object]) -> pl.DataFrame:
+    sql = load("trace_spans").replace("{where_facts}", where("start_hour", "trace_id"))
+    sql = sql.replace("{where_spans}", where("toStartOfHour(r.start_time)", "r.trace_id"))
+    return with_readable_attributes(store.frame(sql, key))
+
+
+def _evaluations(store: Store, trace_ids: Sequence[str], facts: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
+    targets = {
+        "trace_ids": list(trace_ids),
+        "session_ids": _known(facts["session_id"].to_list() + spans["session_id"].to_list()),
+        "response_ids": _known(spans["response_id"].to_list()),
+    }
+    return store.frame(load("trace_evaluations"), targets)
+
+
+def _hour(moment: datetime) -> int:
+    return int(moment.timestamp()) // 3600 * 3600
+
+
+def _end(until: datetime, after: TracePosition | None) -> datetime:
+    if after is None:
+        return until
+    return min(until, datetime.fromtimestamp(after.started_at_ns // 1_000_000_000, UTC) + timedelta(seconds=1))
+
+
+def windows_back(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """[since, until) cut into windows, newest first, each four times as long as the one before."""
+    end, length = until, _FIRST_WINDOW
     while end > since:
         start = max(since, end - length)
         yield start, end

@@ -13,9 +13,19 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import TypeAdapter
 
 from alerts.page import Content, StreamLine, TraceLink, from_json
+from api import format as formats
 from api.dependencies import Admin, Reader, ServicesDep
 from api.pages.rendering import link, render, see, segment
-from api.pages.words import Badge, alert_badge, cohort_name, metric_name, verdict_badge
+from api.pages.words import (
+    Badge,
+    alert_badge,
+    cohort_name,
+    metric_name,
+    stream_name,
+    typeset,
+    verdict_badge,
+    without_kind,
+)
 from api.services import Document
 from storage.alerts import AlertState
 from storage.api_keys import Scope
@@ -191,7 +201,7 @@ def alert_view(alert: Document, *, can_answer: bool, message: str) -> AlertView:
         facts=_facts(content) if content else (),
         evidence=tuple(_evidence(stream, rollout) for stream in content.streams) if content else (),
         exemplars=content.exemplars if content else (),
-        also_suspected=content.also_suspected if content else (),
+        also_suspected=tuple(stream_name(stream) for stream in content.also_suspected) if content else (),
         rollout_href=f"/rollouts/{segment(rollout)}" if rollout else "",
         steps=_steps(alert),
         deliveries=tuple(_delivery(document) for document in alert.get("deliveries", ())),
@@ -217,7 +227,9 @@ def _line(alert: Document) -> AlertLine:
         alert_id=alert["alert_id"],
         href=f"/alerts/{segment(alert['alert_id'])}",
         subject=alert["subject"],
-        headline=content.what if content else f"{alert['subject']}: {alert['kind'].replace('_', ' ')}",
+        headline=without_kind(content.what, content.kind, content.service)
+        if content
+        else f"{alert['subject']}: {alert['kind'].replace('_', ' ')}",
         state=alert_badge(alert["state"]),
         kind=verdict_badge(alert["kind"]),
         opened_at=_time(alert.get("opened_at")),
@@ -235,7 +247,7 @@ def _facts(content: Content) -> tuple[tuple[str, str], ...]:
         ("Not known", content.not_known),
         ("Do", content.action),
     )
-    return tuple((label, text) for label, text in pairs if text)
+    return tuple((label, typeset(text)) for label, text in pairs if text)
 
 
 def _evidence(stream: StreamLine, rollout: str) -> Evidence:
@@ -243,7 +255,7 @@ def _evidence(stream: StreamLine, rollout: str) -> Evidence:
     return Evidence(
         metric=metric_name(stream.metric, stream.evaluator),
         cohort=cohort_name(stream.cohort) if stream.cohort else "All cohorts",
-        how_much=stream.how_much,
+        how_much=typeset(stream.how_much),
         since=stream.since,
         pairs_href=link(f"/rollouts/{segment(rollout)}/pairs", query) if rollout else "",
     )
@@ -260,7 +272,7 @@ def _steps(alert: Document) -> tuple[Step, ...]:
         Step(_time(alert.get("fired_at")), "Fired"),
         Step(_time(alert.get("acknowledged_at")), "Acknowledged" + by("acknowledged_by")),
         Step(_time(alert.get(closed)), ("Accepted" if closed == "accepted_at" else "Resolved") + by("closed_by", "close_reason")),
-        Step(_time(alert.get("last_notified_at")), f"Last told people ({alert.get('n_notices') or 0} notices)"),
+        Step(_time(alert.get("last_notified_at")), f"Last told people ({formats.plural(alert.get('n_notices') or 0, 'notice')})"),
     ]
     if alert.get("silenced_until"):
         steps.append(Step(_time(alert["silenced_until"]), "End of the silence" + by("silenced_by", "silence_reason")))

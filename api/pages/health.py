@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import link, render
-from api.pages.words import Badge, metric_name
+from api.pages.words import Badge, flag_text, metric_name
 from api.routes.data import known_attributes
 from api.routes.health import not_ready
 from api.times import parse_window
@@ -25,7 +25,7 @@ from storage.quarantine import read_quarantine
 
 router = APIRouter(include_in_schema=False)
 
-RANGES = {"-1h": "1 hour", "-24h": "24 hours", "-7d": "7 days"}
+RANGES = {"-1h": "1 hour", "-24h": "24 hours", "-7d": "7 days", "-30d": "30 days"}
 _MAX_ROWS = 20
 _GOOD, _WARN = 0.98, 0.9
 
@@ -201,7 +201,8 @@ def _unmapped(rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
 
 def _flags(rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
     return tuple(
-        Row(row["flag"], f"/traces/{row['example_trace_id']}", (formats.plural(row["n_traces"], "trace"),)) for row in rows
+        Row(flag_text(row["flag"]), f"/traces/{row['example_trace_id']}", (row["flag"], formats.plural(row["n_traces"], "trace")))
+        for row in rows
     )
 
 

@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from pydantic import TypeAdapter
 
 from analytics.series import read_series
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
-from api.pages.content import Conversation, conversation_of
 from api.pages.rendering import link, render, segment
-from api.pages.trace import Judgement, trace_view
-from api.pages.words import cohort_name, metric_name
+from api.pages.waterfall import bounded_money
+from api.pages.words import Badge, cohort_name, judgement_badge, metric_name
+from api.pairs import failing_pairs, question_of
+from api.services import Document
 from storage.client import Store
-from storage.pairs import PairQuestion, TracePair, read_failing_pairs
-from storage.traces import WholeTrace, read_trace
+from storage.pairs import PairQuestion
 
 router = APIRouter(include_in_schema=False)
 
 _MAX_PAIRS = 10
-_MAX_SPANS = 200
-_WINDOW = timedelta(days=14)
+_TIME: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One evaluation of a side, as the metrics count it."""
+
+    name: str
+    badge: Badge
+    score: str
+    explanation: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class Side:
     started_at: datetime | None
     cost: str
     duration: str
-    conversation: Conversation
+    conversation: tuple[tuple[str, tuple[str, ...]], ...]
     judgements: tuple[Judgement, ...]
 
 
@@ -72,6 +82,7 @@ class PairsView:
     choices: tuple[CohortChoice, ...]
     pairs: tuple[PairView, ...]
     failing_href: str
+    api: str
 
 
 @router.get("/rollouts/{name:path}/pairs")
@@ -86,20 +97,8 @@ def pairs_page(
 ) -> HTMLResponse:
     """Failing pairs of one cohort (all without `cohort`) under one metric."""
     rollout = services.alerts.rollout(name)
-    now = services.clock.now()
-    question = PairQuestion(
-        service_name=rollout["service"],
-        environment=rollout.get("environment") or "",
-        baseline=rollout["baseline"],
-        candidate=rollout["candidate"],
-        cohort=cohort,
-        metric=metric.removesuffix("_rate"),
-        evaluator=evaluator,
-        since=now - _WINDOW,
-        until=now,
-    )
-    found = read_failing_pairs(services.store, question, _MAX_PAIRS)
-    pairs = [pair for pair in (_pair(services.store, pair) for pair in found) if pair]
+    question = question_of(rollout, services, cohort, metric, evaluator)
+    pairs = failing_pairs(services, question, _MAX_PAIRS)
     query = {"metric": metric, "evaluator": evaluator}
     path = f"/rollouts/{segment(name)}"
     cohorts = [None, *_cohorts(services.store, question)]
@@ -116,7 +115,8 @@ def pairs_page(
             )
             for c in cohorts
         ),
-        pairs=tuple(pairs),
+        pairs=tuple(_pair(pair) for pair in pairs),
+        api=link(f"/api/v1{path}/pairs", query | {"cohort": cohort}),
         failing_href=link("/traces", {"service": rollout["service"], "route": rollout["candidate"], "cohort": cohort or ""}),
     )
     return render(request, "pairs.html", view, active="/")
@@ -133,25 +133,30 @@ def _cohorts(store: Store, question: PairQuestion) -> list[str]:
     return named
 
 
-def _pair(store: Store, pair: TracePair) -> PairView | None:
-    """None when either trace is past its retention."""
-    candidate = read_trace(store, pair.candidate_trace_id, _MAX_SPANS)
-    baseline = read_trace(store, pair.baseline_trace_id, _MAX_SPANS)
-    if candidate is None or baseline is None:
-        return None
-    return PairView(cohort_name(pair.cohort), pair.is_mirrored, _side(candidate), _side(baseline))
+def _pair(pair: Document) -> PairView:
+    return PairView(cohort_name(pair["cohort"]), pair["is_mirrored"], _side(pair["candidate"]), _side(pair["baseline"]))
 
 
-def _side(trace: WholeTrace) -> Side:
-    view = trace_view(trace, "")
-    fact = trace.facts.row(0, named=True) if len(trace.facts) else {}
+def _side(side: Document) -> Side:
     return Side(
-        trace_id=trace.trace_id,
-        href=view.base,
-        model=fact.get("model", ""),
-        started_at=view.started_at,
-        cost=formats.money(fact.get("cost_usd")),
-        duration=formats.duration(fact.get("duration_ns")),
-        conversation=view.detail.conversation if view.detail else conversation_of({}),
-        judgements=view.judgements,
+        trace_id=side["trace_id"],
+        href=f"/traces/{segment(side['trace_id'])}",
+        model=side["model"],
+        started_at=_TIME.validate_python(side["started_at"]),
+        cost=bounded_money(side),
+        duration=formats.duration(side["duration_ns"]),
+        conversation=tuple(
+            (title, tuple(message["text"] for message in side[part]))
+            for title, part in (("Prompt", "prompt"), ("Completion", "completion"))
+        ),
+        judgements=tuple(_judgement(evaluation) for evaluation in side["evaluations"]),
+    )
+
+
+def _judgement(row: Document) -> Judgement:
+    return Judgement(
+        name=row["name"],
+        badge=judgement_badge(row["metric"] or "", row["failed"], has_error=bool(row["evaluator_error"])),
+        score=formats.score(row["score"]) if row["score"] is not None else "",
+        explanation=row["explanation"] or row["evaluator_error"],
     )

@@ -137,12 +137,13 @@ def _across(costs: Sequence[CostCohort]) -> _Scale:
 
 def _up(streams: Sequence[StreamFinding]) -> _Scale:
     values = [0.02, -0.02]
+    # a range that says nothing yet must not squeeze those that do
+    reach = max(0.05, 0.4 * max((abs(stream.difference or 0.0) for stream in streams), default=0.0))
     for stream in streams:
         difference = stream.difference or 0.0
         values.append(difference)
         if stream.interval:
-            # a range that says nothing yet must not squeeze those that do
-            values += [max(stream.interval.low, difference - 0.25), min(stream.interval.high, difference + 0.25)]
+            values += [max(_lowest(stream), difference - reach), min(stream.interval.high, difference + reach)]
     margin = 0.06 * (max(values) - min(values))
     return _Scale(min(values) - margin, max(values) + margin)
 
@@ -183,13 +184,21 @@ def _point(stream: StreamFinding, cost: CostCohort, across: _Scale, up: _Scale, 
         radius=round(4 + 7 * math.sqrt(stream.candidate.n_units / max(1, largest)), 1),
         x_low=across.at(math.log(max(1e-6, cost.interval.low))) if cost.interval else None,
         x_high=across.at(math.log(max(1e-6, cost.interval.high))) if cost.interval else None,
-        y_low=100 - up.at(stream.interval.low) if stream.interval else None,
+        y_low=100 - up.at(_lowest(stream)) if stream.interval else None,
         y_high=100 - up.at(stream.interval.high) if stream.interval else None,
         look=_look(stream, margin),
         is_named=False,
         name_anchor="end" if x > 70 else "start",
         title=_title(stream, cost),
     )
+
+
+def _lowest(stream: StreamFinding) -> float:
+    """The low end of what is still possible: where harm is proved, its proved size."""
+    assert stream.interval is not None
+    if stream.state != StreamState.PAGED or stream.proven_difference is None or stream.difference is None:
+        return stream.interval.low
+    return min(stream.difference, max(stream.interval.low, stream.proven_difference))
 
 
 def _look(stream: StreamFinding, margin: float) -> str:
@@ -213,8 +222,12 @@ def _dot_box(x: float, y: float, radius: float) -> _Box:
 
 
 def _title(stream: StreamFinding, cost: CostCohort) -> str:
+    is_proved = stream.state == StreamState.PAGED and stream.proven_difference is not None
     difference = (
-        f"{formats.points_range(stream.interval.low, stream.interval.high)}, best estimate {formats.points(stream.difference)}"
+        f"at least {formats.points(stream.proven_difference)} (proved), best estimate {formats.points(stream.difference)}"
+        if is_proved
+        else f"{formats.points_range(stream.interval.low, stream.interval.high)}, "
+        f"best estimate {formats.points(stream.difference)}"
         if stream.interval
         else f"{formats.points(stream.difference)}, range still collecting"
     )

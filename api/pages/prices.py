@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
@@ -142,13 +143,19 @@ def _since(price: Document) -> datetime:
 
 
 def _rates(price: Document) -> tuple[str, ...]:
-    rates = [f"{formats.money(float(price[key]))} / M {word}" for key, word in _RATES.items() if price.get(key) is not None]
+    rates = [f"{_rate(price[key])} per million {word} tokens" for key, word in _RATES.items() if price.get(key) is not None]
     if price.get("request_usd") is not None:
-        rates.append(f"{formats.money(float(price['request_usd']))} / request")
+        rates.append(f"{_rate(price['request_usd'])} per request")
     if price.get("gpu_hour_usd") is not None:
-        shared = f", shared by {price['concurrent_requests']}" if price.get("concurrent_requests") else ""
-        rates.append(f"{formats.money(float(price['gpu_hour_usd']))} / GPU hour{shared}")
+        shared = f", shared by {price['concurrent_requests']} requests" if price.get("concurrent_requests") else ""
+        rates.append(f"{_rate(price['gpu_hour_usd'])} per GPU hour{shared}")
     return tuple(rates)
+
+
+def _rate(value: Any) -> str:
+    """Dollars as they were typed, with cents at least."""
+    whole, _, fraction = format(Decimal(str(value)), ",f").partition(".")
+    return f"${whole}.{fraction.rstrip('0'):0<2}"
 
 
 def _price(typed: dict[str, str], now: datetime) -> dict[str, str]:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
-from alerts.scorecard import LatencyRow, Quantile, Scorecard, ScoreRow
+from alerts.scorecard import LatencyRow, MixRow, Quantile, Scorecard, ScoreRow
 from alerts.verdict import GLOBAL, CostFinding, GuardFinding, MetricGroup, Outcome, StreamFinding, StreamState, Unknown, Verdict
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
@@ -20,7 +20,19 @@ from api.pages.plane import Plane, build_plane
 from api.pages.rendering import link, render, segment
 from api.pages.rollouts import VERDICT
 from api.pages.scorecard_view import Chart, CostLine, MetricTable, anchor_of, charts, cost_lines, metric_tables
-from api.pages.words import GUARDS, MEANINGS, OUTCOMES, Badge, cohort_name, metric_name, verdict_badge
+from api.pages.words import (
+    GUARDS,
+    MEANINGS,
+    OUTCOMES,
+    Badge,
+    cohort_name,
+    in_cohort,
+    metric_name,
+    stream_name,
+    typeset,
+    verdict_badge,
+    without_kind,
+)
 from api.problems import ProblemError
 from api.services import Document, Services
 
@@ -28,6 +40,8 @@ router = APIRouter(include_in_schema=False)
 
 SCORECARD: TypeAdapter[Scorecard] = TypeAdapter(Scorecard)
 _DEFAULT_MARGIN = 0.03
+_PROVED = "harm is proved in "
+_GATE_CHECKS = {"pages": "No proven harm anywhere", "cost": "Cost", "guards": "Guards", "quality": "Quality"}
 
 
 @dataclass(frozen=True)
@@ -67,20 +81,23 @@ class GuardLine:
 
 @dataclass(frozen=True)
 class UnknownLine:
-    """What is not known, and until when."""
+    """What is not known, how much of the data it needs is there, and how long the rest takes."""
 
-    sentence: str
+    subject: str
+    have: str
     wait: str
 
 
 @dataclass(frozen=True)
 class MixLine:
-    """A cohort's share of each arm's traffic (0 to 1)."""
+    """A cohort's share of each arm's traffic (0 to 1); the bars are percentages of the longest."""
 
     name: str
     reference: str
     baseline: float
     candidate: float
+    baseline_bar: float
+    candidate_bar: float
 
 
 @dataclass(frozen=True)
@@ -124,7 +141,9 @@ class RolloutView:
     facts: tuple[Fact, ...]
     also_suspected: tuple[str, ...]
     gate: Badge
+    # what keeps the gate from passing, and what passed
     checks: tuple[GateLine, ...]
+    passed: tuple[GateLine, ...]
     plane: Plane | None
     plane_metric: str
     # the scorecard's table of the same metric
@@ -189,11 +208,14 @@ def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Doc
         tone=badge.tone,
         meaning=MEANINGS.get(verdict.kind, ""),
         warning="; ".join(guard.sentence for guard in active_guards),
-        headline=page.headline if page else (verdict.reasons[0] if verdict.reasons else MEANINGS[verdict.kind]),
+        headline=without_kind(page.headline, verdict.kind, service)
+        if page
+        else (verdict.reasons[0] if verdict.reasons else MEANINGS[verdict.kind]),
         facts=_facts(verdict, card),
-        also_suspected=page.also_suspected if page else (),
+        also_suspected=tuple(stream_name(stream) for stream in page.also_suspected) if page else (),
         gate=OUTCOMES[Outcome(gate["gate"])],
-        checks=tuple(_gate_line(check) for check in gate["checks"]),
+        checks=_gate_lines(gate["checks"], (Outcome.FAIL, Outcome.UNDETERMINED)),
+        passed=_gate_lines(gate["checks"], (Outcome.PASS,)),
         plane=_plane(metrics.get(chosen, []), card.cost, rollout) if chosen else None,
         plane_metric=_metric_of(metrics[chosen][0]) if chosen else "",
         plane_anchor=anchor_of(metrics[chosen][0]) if chosen else "",
@@ -205,9 +227,7 @@ def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Doc
         costs=cost_lines((card.cost.overall, *card.cost.cohorts)) if card.cost else (),
         cost_note=_cost_note(card.cost),
         charts=charts(card),
-        mix=tuple(
-            MixLine(cohort_name(row.cohort), formats.percent(row.reference), row.baseline, row.candidate) for row in card.mix
-        ),
+        mix=_mix(card.mix),
         guards=tuple(_guard_line(guard) for guard in sorted(card.guards, key=lambda guard: (not guard.is_active, guard.kind))),
         unknown=tuple(_unknown_line(item) for item in card.unknown),
         latency=tuple(_latency_line(row) for row in card.latency),
@@ -248,7 +268,7 @@ def _facts(verdict: Verdict, card: Scorecard) -> tuple[Fact, ...]:
             " ".join(verdict.gate_reasons[:2]),
         )
     labels = ("Quality", "Cost", "Certainty", "Reach", "Not known", "Do" if verdict.pages else "Gate")
-    return tuple(Fact(label, text) for label, text in zip(labels, lines, strict=True) if text)
+    return tuple(Fact(label, typeset(text)) for label, text in zip(labels, lines, strict=True) if text)
 
 
 def _quality_sentence(row: StreamFinding) -> str:
@@ -299,8 +319,41 @@ def _plane(rows: Sequence[StreamFinding], cost: CostFinding | None, rollout: Doc
     return build_plane(rows, cost.cohorts if cost else (), margin)
 
 
+def _gate_lines(checks: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome]) -> tuple[GateLine, ...]:
+    """The checks with these outcomes, in this order."""
+    return tuple(_gate_line(check) for outcome in outcomes for check in checks if check["outcome"] == outcome)
+
+
 def _gate_line(check: Mapping[str, Any]) -> GateLine:
-    return GateLine(str(check["name"]), OUTCOMES[Outcome(check["outcome"])], str(check["reason"]))
+    """One check; what its reason repeats of its name, or of the list of unknowns, is left out."""
+    metric, evaluator, cohort = (str(check.get(part) or "") for part in ("metric", "evaluator", "cohort"))
+    name = (
+        f"{metric_name(metric, evaluator)} in {in_cohort(cohort)}" if metric else _GATE_CHECKS.get(check["name"], check["name"])
+    )
+    reason = str(check["reason"])
+    if metric:
+        reason = reason.removeprefix(f"{evaluator or metric} in {in_cohort(cohort)}: ")
+    if check.get("unknown"):
+        reason = reason.replace(f"; {check['unknown']['sentence']}", "")
+    proved = reason.removeprefix(_PROVED)
+    if proved != reason:
+        reason = _PROVED + "; ".join(stream_name(stream) for stream in proved.split(", "))
+    return GateLine(name, OUTCOMES[Outcome(check["outcome"])], typeset(reason))
+
+
+def _mix(rows: Sequence[MixRow]) -> tuple[MixLine, ...]:
+    longest = max((share for row in rows for share in (row.baseline, row.candidate)), default=0.0) or 1.0
+    return tuple(
+        MixLine(
+            cohort_name(row.cohort),
+            formats.percent(row.reference),
+            row.baseline,
+            row.candidate,
+            round(100 * row.baseline / longest, 2),
+            round(100 * row.candidate / longest, 2),
+        )
+        for row in rows
+    )
 
 
 def _guard_line(guard: GuardFinding) -> GuardLine:
@@ -312,16 +365,22 @@ def _guard_line(guard: GuardFinding) -> GuardLine:
 
 
 def _unknown_line(item: Unknown) -> UnknownLine:
-    if item.weeks is None:
-        wait = "no traffic at present"
-    elif item.weeks < 1:
-        days = max(1, round(item.weeks * 7))
-        wait = f"about {days} more day{'s' if days > 1 else ''} at the present rate"
-    else:
-        wait = f"about {item.weeks:.0f} more week{'s' if round(item.weeks) > 1 else ''} at the present rate"
+    wait = "no traffic at present" if item.weeks is None else f"{_weeks(item.weeks)} at the present rate"
     if item.n_pairs_needed:
         wait += f", or {formats.count(item.n_pairs_needed)} mirrored pairs"
-    return UnknownLine(item.sentence, wait)
+    if not item.metric or item.n_needed is None:
+        return UnknownLine("", typeset(item.sentence), wait)
+    have = f"{formats.count(item.n_have)} of about {formats.count(item.n_needed)} scored traces"
+    return UnknownLine(f"{metric_name(item.metric, item.evaluator)} in {in_cohort(item.cohort)}", have, wait)
+
+
+def _weeks(weeks: float) -> str:
+    """A wait, no finer than it is known."""
+    if weeks < 1:
+        return f"about {formats.plural(max(1, round(weeks * 7)), 'more day')}"
+    if weeks < 60:
+        return f"about {formats.plural(round(weeks), 'more week')}"
+    return f"about {formats.plural(round(weeks / 52.18), 'more year')}"
 
 
 def _latency_line(row: LatencyRow) -> LatencyLine:

@@ -15,7 +15,7 @@ from alerts.verdict import GLOBAL, PAGING_KINDS, StreamFinding, StreamState, Ver
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import render, segment
-from api.pages.words import OUTCOMES, Badge, cohort_name, metric_name, verdict_badge
+from api.pages.words import OUTCOMES, Badge, cohort_name, metric_name, verdict_badge, without_kind
 from api.services import Document
 
 router = APIRouter(include_in_schema=False)
@@ -42,6 +42,7 @@ class RolloutLine:
     gate: Badge
     n_traces: int
     as_of: datetime | None
+    day_zero: datetime | None
 
 
 @dataclass(frozen=True)
@@ -75,16 +76,17 @@ def rollout_line(rollout: Document, verdict: Document) -> RolloutLine:
         candidate=rollout["candidate"],
         is_discovered=bool(rollout.get("discovered")),
         badge=verdict_badge(str(verdict["kind"])),
-        headline=_headline(found),
+        headline=_headline(found, rollout["service"]),
         cost_range=formats.ratio_range(overall.interval.low, overall.interval.high)
         if overall and overall.interval
         else "collecting",
-        cost_point=formats.ratio(overall.ratio) if overall else formats.UNKNOWN,
+        cost_point=f"best estimate {formats.ratio(overall.ratio)}" if overall and overall.interval else "",
         worst_name=f"{cohort_name(worst.cohort)}, {metric_name(worst.metric, worst.evaluator)}" if worst else "",
         worst_range=stream_range(worst) if worst else "",
         gate=OUTCOMES[found.gate] if found else Badge("Not yet", "note", "wait"),
         n_traces=found.n_baseline + found.n_candidate if found else 0,
         as_of=found.as_of if found else None,
+        day_zero=found.day_zero if found else None,
     )
 
 
@@ -106,11 +108,11 @@ def stream_range(stream: StreamFinding) -> str:
     return "collecting"
 
 
-def _headline(verdict: Verdict | None) -> str:
+def _headline(verdict: Verdict | None, service: str) -> str:
     if verdict is None:
         return "Waiting for the first candidate trace."
     if verdict.pages:
-        return verdict.pages[0].headline
+        return without_kind(verdict.pages[0].headline, verdict.kind, service)
     return verdict.reasons[0] if verdict.reasons else ""
 
 

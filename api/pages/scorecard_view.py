@@ -10,7 +10,7 @@ from alerts.scorecard import Scorecard, SeriesPoint
 from alerts.verdict import GLOBAL, ArmCounts, CostCohort, MetricGroup, StreamFinding, StreamState
 from api import format as formats
 from api.pages.rendering import link, segment
-from api.pages.words import STATES, Badge, cohort_name, metric_name
+from api.pages.words import STATES, Badge, cohort_name, in_cohort, metric_name
 from storage.metrics import VERDICT_METRICS
 
 _URGENCY = (StreamState.PAGED, StreamState.SUSPECTED, StreamState.NO_HARM_SEEN, StreamState.COLLECTING)
@@ -198,7 +198,7 @@ def _cost_line(cost: CostCohort) -> CostLine:
         name=cohort_name(cost.cohort),
         is_global=cost.cohort == GLOBAL,
         ratio_range=formats.ratio_range(interval.low, interval.high) if interval else "collecting",
-        ratio_point=formats.ratio(cost.ratio),
+        ratio_point=f"best estimate {formats.ratio(cost.ratio)}" if interval else formats.ratio(cost.ratio),
         capped_range=formats.ratio_range(capped.low, capped.high) if capped else "collecting",
         baseline_mean=formats.money(cost.mean_baseline_usd),
         candidate_mean=formats.money(cost.mean_candidate_usd),
@@ -217,7 +217,7 @@ def charts(card: Scorecard) -> tuple[Chart, ...]:
     found = [row for row in wanted if row.stream_id in points][:_MAX_CHARTS]
     return tuple(
         Chart(
-            title=f"{metric_name(row.metric, row.evaluator)}, {cohort_name(row.cohort)}",
+            title=f"{metric_name(row.metric, row.evaluator)}, {in_cohort(row.cohort)}",
             points=tuple(_chart_point(point) for point in sorted(points[row.stream_id], key=lambda point: point.at)),
         )
         for row in found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,17 +11,27 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from api import format as formats
+from api.content import Conversation, conversation_of
 from api.dependencies import Reader, ServicesDep
-from api.pages.content import Conversation, conversation_of
+from api.judged import read_judged_trace
 from api.pages.rendering import link, render, segment
-from api.pages.waterfall import LogicalCall, SpanRow, logical_calls, waterfall
-from api.pages.words import Badge, cohort_name
+from api.pages.waterfall import LogicalCall, SpanRow, bounded_money, logical_calls, waterfall
+from api.pages.words import Badge, cohort_name, flag_text, judgement_badge
+from api.pairs import answering_span, attribute_pairs
 from api.problems import not_found
-from storage.traces import WholeTrace, read_trace
+from storage.traces import WholeTrace
 
 router = APIRouter(include_in_schema=False)
 
 MAX_SPANS = 2_000
+COST_SOURCES = {
+    "configured": "at your own price",
+    "reported": "as the provider reported it",
+    "genai_prices": "at the public list price",
+    "failed_free": "refused, so free",
+    "lower_bound": "broke off: at least this",
+    "mixed": "from several sources",
+}
 
 
 @dataclass(frozen=True)
@@ -92,6 +102,7 @@ class TraceView:
     judgements: tuple[Judgement, ...]
     detail: SpanDetail | None
     has_facts: bool
+    same_session: str
     same_user: str
     same_cohort: str
     api: str
@@ -100,7 +111,7 @@ class TraceView:
 @router.get("/traces/{trace_id}")
 def trace_page(request: Request, trace_id: str, services: ServicesDep, _key: Reader, span: str = "") -> HTMLResponse:
     """One trace; `span` is the one to open, by default its most telling model call."""
-    trace = read_trace(services.store, trace_id.lower(), MAX_SPANS)
+    trace = read_judged_trace(services, trace_id, MAX_SPANS)
     if trace is None:
         raise not_found("trace", trace_id, do="look for it in /traces; spans appear there within a job interval")
     return render(request, "trace.html", trace_view(trace, span), active="/traces")
@@ -126,13 +137,14 @@ def trace_view(trace: WholeTrace, open_span: str) -> TraceView:
         started_at=fact.get("started_at") or root.get("start_time"),
         badges=trace_badges(fact),
         figures=_figures(fact),
-        flags=tuple(fact.get("quality_flags") or ()),
+        flags=tuple(flag_text(flag) for flag in fact.get("quality_flags") or ()),
         rows=waterfall(spans),
         n_spans=max(fact.get("n_spans", 0), len(spans)),
         calls=logical_calls(spans),
         judgements=tuple(_judgement(row, base) for row in trace.evaluations.iter_rows(named=True)),
         detail=_detail(_chosen(spans, open_span)) if spans else None,
         has_facts=bool(fact),
+        same_session=link("/traces", {"session": known.get("session_id", ""), "from": "-30d"}) if known.get("session_id") else "",
         same_user=link("/traces", {"user": known.get("user_id", ""), "from": "-30d"}) if known.get("user_id") else "",
         same_cohort=link("/traces", {"service": service, "cohort": known.get("cohort", "")}) if known.get("cohort") else "",
         api=f"/api/v1{base}",
@@ -158,8 +170,8 @@ def _figures(fact: Mapping[str, Any]) -> tuple[Figure, ...]:
     return (
         Figure(
             "Cost",
-            formats.money(fact["cost_usd"]),
-            formats.plural(unpriced, "unpriced call") if unpriced else fact["cost_source"],
+            bounded_money(fact),
+            formats.plural(unpriced, "unpriced call") if unpriced else COST_SOURCES.get(fact["cost_source"], fact["cost_source"]),
         ),
         Figure("Duration", formats.duration(fact["duration_ns"]), f"first token {formats.duration(fact['ttft_ns'])}"),
         Figure(
@@ -167,53 +179,53 @@ def _figures(fact: Mapping[str, Any]) -> tuple[Figure, ...]:
             f"{formats.count(fact['input_tokens'])} → {formats.count(fact['output_tokens'])}",
             f"{formats.count(cached)} from cache" if cached else "in → out",
         ),
-        Figure("Model calls", formats.count(fact["n_model_calls"]), formats.plural(fact["n_logical_calls"], "logical call")),
-        Figure("Spans", formats.count(fact["n_spans"]), ", ".join(fact["models"])),
+        Figure(
+            "Model calls", formats.count(fact["n_model_calls"]), f"for {formats.plural(fact['n_logical_calls'], 'logical call')}"
+        ),
+        Figure("Spans", formats.count(fact["n_spans"])),
+        Figure(
+            "Answered by",
+            ", ".join(fact["models"]) or formats.UNKNOWN,
+            f"asked of {fact['model']}" if fact["model"] not in fact["models"] else "",
+        ),
     )
 
 
 def _judgement(row: Mapping[str, Any], base: str) -> Judgement:
-    if row["evaluator_error"]:
-        badge = Badge("Evaluator failed", "warn", "question")
-    elif row["passed"] is None:
-        badge = Badge("Neither passed nor failed", "note", "question")
-    else:
-        badge = Badge("Passed", "good", "check") if row["passed"] else Badge("Failed", "bad", "cross")
-    version = f" {row['evaluator_version']}" if row["evaluator_version"] else ""
+    kind = row["annotator_kind"] if row["annotator_kind"] != "unknown" else ""
     return Judgement(
         name=row["name"],
-        badge=badge,
+        badge=judgement_badge(row["metric"] or "", row["failed"], has_error=bool(row["evaluator_error"])),
         score=formats.score(row["score"]) if row["score"] is not None else "",
         label=row["label"],
-        by=f"{row['annotator_kind']}{version}",
+        by=" ".join(filter(None, (kind, row["evaluator_version"]))),
         explanation=row["explanation"] or row["evaluator_error"],
         span_href=f"{base}?span={row['span_id']}#span" if row["span_id"] else "",
         at=row["evaluated_at"],
     )
 
 
-def _chosen(spans: Sequence[Mapping[str, Any]], open_span: str) -> Mapping[str, Any]:
+def _chosen(spans: list[dict[str, Any]], open_span: str) -> Mapping[str, Any]:
     """The span asked for, else the last model call (the one that answered), else the first span."""
     if open_span:
         found = next((span for span in spans if span["span_id"] == open_span), None)
         if found is None:
             raise not_found("span", open_span, do="open the trace without ?span=")
         return found
-    calls = [span for span in spans if span["is_model_call"] or span["kind"] == "llm"]
-    return calls[-1] if calls else spans[0]
+    return answering_span(spans)
 
 
 def _detail(span: Mapping[str, Any]) -> SpanDetail:
-    attributes = _pairs(span["attributes"])
+    attributes = attribute_pairs(span["attributes"])
     return SpanDetail(
         span_id=span["span_id"],
         name=span["name"] or "(no name)",
         facts=_span_facts(span),
         conversation=conversation_of(dict(attributes)),
         attributes=attributes,
-        resource=_pairs(span["resource_attributes"]),
+        resource=attribute_pairs(span["resource_attributes"]),
         events=tuple(_event(event, span["start_time"]) for event in span["events"]),
-        flags=tuple(span["quality_flags"]),
+        flags=tuple(flag_text(flag) for flag in span["quality_flags"]),
     )
 
 
@@ -230,7 +242,7 @@ def _span_facts(span: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         ("Attempt", attempt),
         ("Status", " ".join(filter(None, (span["status"], span["error_type"], str(span["http_status"] or ""))))),
         ("Message", span["status_message"]),
-        ("Cost", f"{formats.money(span['cost_usd'])} ({span['cost_source']})" if span["cost_usd"] is not None else ""),
+        ("Cost", f"{bounded_money(span)}, {COST_SOURCES.get(span['cost_source'], '')}" if span["cost_usd"] is not None else ""),
         ("Tool", span["tool_name"]),
         ("Scope", " ".join(filter(None, (span["scope_name"], span["scope_version"])))),
         ("Dialects", ", ".join(span["dialects"])),
@@ -240,10 +252,4 @@ def _span_facts(span: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _event(event: Mapping[str, Any], start: datetime) -> EventLine:
     offset = max(0.0, (event["time"] - start).total_seconds())
-    return EventLine(f"+{formats.duration(offset * 1e9)}", event["name"], _pairs(event["attributes"]))
-
-
-def _pairs(values: Any) -> tuple[tuple[str, str], ...]:
-    """A map column as Polars gives it (a dict, or key-value rows), sorted by key."""
-    items = values.items() if isinstance(values, Mapping) else ((item["key"], item["value"]) for item in values or ())
-    return tuple(sorted(items))
+    return EventLine(f"+{formats.duration(offset * 1e9)}", event["name"], attribute_pairs(event["attributes"]))

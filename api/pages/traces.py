@@ -18,7 +18,7 @@ from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import link, render, see, segment
 from api.pages.trace import trace_badges
-from api.pages.waterfall import tokens_text
+from api.pages.waterfall import bounded_money, tokens_text
 from api.pages.words import Badge, cohort_name, metric_name
 from api.routes.traces import TraceQuery, search
 from api.times import Window, parse_window
@@ -154,6 +154,6 @@ def _line(row: Mapping[str, Any]) -> TraceLine:
         started_at=row["started_at"],
         duration=formats.duration(row["duration_ns"]),
         tokens=tokens_text(row) or formats.UNKNOWN,
-        cost=formats.money(row["cost_usd"]),
+        cost=bounded_money(row),
         badges=trace_badges(row),
     )

@@ -140,7 +140,7 @@ def _row(span: Mapping[str, Any], depth: int, start: datetime, total: float) -> 
         started=f"+{formats.duration(offset * 1e9)}",
         duration=formats.duration(length * 1e9),
         tokens=tokens_text(span),
-        cost=formats.money(span["cost_usd"]) if span.get("cost_usd") is not None else "",
+        cost=bounded_money(span) if span.get("cost_usd") is not None else "",
     )
 
 
@@ -151,15 +151,21 @@ def tokens_text(span: Mapping[str, Any]) -> str:
     return f"{formats.count(span.get('input_tokens'))} → {formats.count(span.get('output_tokens'))}"
 
 
+def bounded_money(row: Mapping[str, Any]) -> str:
+    """What a span or a trace cost; a call that broke before it said its usage cost more than is known."""
+    text = formats.money(row.get("cost_usd"))
+    return f"≥{text}" if "cost_lower_bound" in (row.get("quality_flags") or ()) and row.get("cost_usd") is not None else text
+
+
 def _attempt(span: Mapping[str, Any]) -> Attempt:
     length = (span["end_time"] - span["start_time"]).total_seconds()
     return Attempt(
         span_id=span["span_id"],
-        badge=_ATTEMPTS.get(span.get("attempt_kind", ""), Badge("First", "note", "check")),
+        badge=_ATTEMPTS.get(span.get("attempt_kind", ""), Badge("First", "note", "first")),
         model=span.get("response_model") or span.get("request_model") or "",
         route=span.get("model_route") or "",
         outcome=_STATUSES.get(span.get("status", ""), Badge("Answered", "good", "check")),
         duration=formats.duration(length * 1e9),
         tokens=tokens_text(span),
-        cost=formats.money(span.get("cost_usd")),
+        cost=bounded_money(span),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from alerts.verdict import GLOBAL, GuardKind, Outcome, StreamState, VerdictKind
@@ -72,6 +73,8 @@ ALERT_STATES = {
     "resolved": Badge("Resolved", "good", "check"),
 }
 
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 _METRICS = {
     "thumbs_down": "Thumbs down",
     "correction": "Corrections",
@@ -88,6 +91,49 @@ _METRICS = {
 }
 
 
+_JUDGEMENTS = {
+    "eval_fail": ("Failed", "Passed"),
+    "thumbs_down": ("Thumbs down", "Thumbs up"),
+    "correction": ("Corrected", "Not corrected"),
+    "escalation": ("Escalated", "Not escalated"),
+    "abandonment": ("Abandoned", "Not abandoned"),
+    "refund": ("Refunded", "Not refunded"),
+    "overturn": ("Overturned", "Upheld"),
+}
+
+_FLAGS = {
+    "attempt_inferred": "A retry or fallback was concluded; nobody stated it",
+    "cost_failed_free": "A refused call counts as free",
+    "cost_lower_bound": "A call broke off without usage: the cost is a lower bound",
+    "unpriced": "A call has no price",
+    "usage_unknown": "Tokens are not known",
+    "evaluation_unpriced": "An evaluator's own call has no price",
+    "orphan": "A parent span is missing",
+    "parent_cycle": "Spans name each other as parents",
+    "no_root": "The root span is missing",
+    "route_derived": "The route comes from the configured table of models",
+    "model_mismatch": "Another model answered than was asked for",
+    "told_twice": "Two spans tell of the same call",
+    "aggregate_uncovered": "A parent span reports more tokens than its children",
+    "evaluator_only": "Only an evaluator's own calls were seen",
+}
+
+
+def judgement_badge(metric: str, failed: bool | None, *, has_error: bool) -> Badge:
+    """An evaluation or feedback, as the metrics count it."""
+    if has_error:
+        return Badge("Evaluator broke", "warn", "question")
+    if failed is None:
+        return Badge("No verdict", "note", "question")
+    happened, not_happened = _JUDGEMENTS.get(metric, ("Failed", "Passed"))
+    return Badge(happened, "bad", "cross") if failed else Badge(not_happened, "good", "check")
+
+
+def flag_text(flag: str) -> str:
+    """A data-quality flag in words; one of a newer version is shown as it is."""
+    return _FLAGS.get(flag, flag.replace("_", " "))
+
+
 def metric_name(metric: str, evaluator: str = "") -> str:
     """What people call a failure metric: `TaskCompletion failures`, `Escalations`."""
     base = metric.removesuffix("_rate")
@@ -95,6 +141,31 @@ def metric_name(metric: str, evaluator: str = "") -> str:
         return f"{evaluator} failures"
     name = _METRICS.get(base, base.replace("_", " ").capitalize())
     return f"{name} ({evaluator})" if evaluator else name
+
+
+def stream_name(stream_id: str) -> str:
+    """A stream by its id (`metric/cohort` or `metric/evaluator/cohort`): `Fallbacks, all cohorts`."""
+    metric, _, rest = stream_id.partition("/")
+    evaluator, _, cohort = rest.rpartition("/")
+    return f"{metric_name(metric, evaluator)}, {in_cohort(cohort)}"
+
+
+def in_cohort(cohort: str) -> str:
+    """A cohort within a sentence."""
+    return "all cohorts" if cohort == GLOBAL else cohort_name(cohort)
+
+
+def without_kind(headline: str, kind: str, service: str) -> str:
+    """A page's headline where a badge beside it says the kind, and the page the service."""
+    words = kind.replace("_", " ").upper()
+    return headline.removeprefix(words).lstrip().removeprefix(f"{service}:").lstrip() or headline
+
+
+def typeset(text: str) -> str:
+    """A sentence that also goes into terminals and messages, with the signs that print has for it."""
+    text = re.sub(r"(?<![^\s(])-(?=\d)", "\u2212", text)
+    text = re.sub(r"(?<=\d)x(?=[\s,.;)]|$)", "×", text)
+    return re.sub(r"\b10\^(\d+)", lambda found: "10" + found[1].translate(_RAISED), text)
 
 
 def cohort_name(cohort: str) -> str:

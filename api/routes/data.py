@@ -153,8 +153,8 @@ def facets(request: Request, services: ServicesDep, _key: Reader, query: Annotat
     summary="Settings in force",
     responses={200: {"content": {"application/json": {"example": {"roles": ["api"], "version": "0.1.0", "settings": {}}}}}},
 )
-def settings(services: ServicesDep, _key: Admin) -> dict[str, Any]:
-    """What this process runs with; secrets are masked."""
+def settings(services: ServicesDep, _key: Reader) -> dict[str, Any]:
+    """What this process runs with. Secrets are masked, so a key that reads may see it."""
     return {"roles": sorted(services.roles), "version": services.version, "settings": dict(services.settings)}
 
 

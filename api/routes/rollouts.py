@@ -9,7 +9,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Admin, Reader, ServicesDep
 from api.documents import to_json
-from api.negotiate import TABLE_RESPONSES, FormatQuery, flat_columns, listing, table, whole_or_rows, with_example
+from api.negotiate import (
+    TABLE_RESPONSES,
+    Format,
+    FormatQuery,
+    choose,
+    flat_columns,
+    listing,
+    table,
+    whole_or_rows,
+    with_example,
+)
+from api.pairs import failing_pairs, question_of
 from api.times import LATEST
 from storage.verdicts import read_verdict_history
 
@@ -28,6 +39,16 @@ _VERDICT = {
     "gate": "fail",
     "as_of": "2026-03-14T10:00:00.000000Z",
 }
+
+
+_SIDE = {
+    "trace_id": "0af7651916cd43dd8448eb211c80319c",
+    "model": "student-8b-v1",
+    "cost_usd": 0.0056,
+    "prompt": [],
+    "completion": [],
+}
+_PAIR = {"cohort": "regulated_answer", "is_mirrored": True, "candidate": _SIDE, "baseline": _SIDE}
 
 
 class Ending(BaseModel):
@@ -116,6 +137,36 @@ def verdicts(
     """Each time the verdict changed, newest first."""
     services.alerts.rollout(name)
     return table(request, read_verdict_history(services.store, name, LATEST, limit))
+
+
+@router.get(
+    "/rollouts/{name}/pairs",
+    summary="Failing pairs",
+    responses={
+        200: {"content": {**TABLE_RESPONSES[200]["content"], "application/json": {"example": {"items": [_PAIR], "next": None}}}}
+    },
+)
+def pairs(
+    request: Request,
+    name: Name,
+    services: ServicesDep,
+    _key: Reader,
+    _form: FormatQuery = None,
+    cohort: Annotated[str | None, Query(max_length=200, description="one cohort; absent: all")] = None,
+    metric: Annotated[str, Query(max_length=100, description="what the candidate failed", examples=["eval_fail"])] = "eval_fail",
+    evaluator: Annotated[str, Query(max_length=200, description="by this evaluator; absent: by any")] = "",
+    limit: Annotated[int, Query(ge=1, le=100, description="at most this many")] = 10,
+) -> Response:
+    """
+    Examples of the last 14 days to be read by people: a trace of the candidate that failed, beside one of the baseline that
+    passed, with prompt and completion where they are kept. Mirrored pairs had the same input and come first; the others are of
+    the same cohort. They were chosen because they failed: counts are on the scorecard.
+    """
+    question = question_of(services.alerts.rollout(name), services, cohort, metric, evaluator)
+    found = failing_pairs(services, question, limit)
+    if choose(request) is not Format.JSON:
+        found = [flat_columns(pair) for pair in found]
+    return listing(request, found)
 
 
 @router.get(

@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.cursor import decode_cursor, encode_cursor
 from api.dependencies import Reader, ServicesDep
 from api.documents import to_items
+from api.judged import read_judged_trace
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table, whole_or_rows, with_example
 from api.problems import bad_value, not_found
 from api.services import Services
 from api.times import Window, parse_window
-from storage.traces import TraceFilter, TracePosition, position_of, read_trace, search_traces
+from storage.traces import TraceFilter, TracePosition, position_of, search_traces
 
 router = APIRouter(tags=["traces"])
 
@@ -97,8 +98,11 @@ def trace(
     _key: Reader,
     _form: FormatQuery = None,
 ) -> Response:
-    """Facts (one per mirror role), spans by start, evaluations and outcomes of one trace; CSV, Arrow, Parquet: the spans."""
-    found = read_trace(services.store, trace_id.lower(), _MAX_SPANS)
+    """
+    Facts (one per mirror role), spans by start, evaluations (`failed`: as the metrics count them) and outcomes of one trace;
+    CSV, Arrow, Parquet: the spans.
+    """
+    found = read_judged_trace(services, trace_id, _MAX_SPANS)
     if found is None:
         do = "search by time, user or session: GET /api/v1/traces; spans sent a moment ago may not be written yet"
         raise not_found("trace", trace_id, (row["trace_id"] for row in _newest(services)), do)

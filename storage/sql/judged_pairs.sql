@@ -15,7 +15,9 @@ WITH judged AS
     (
         SELECT trace_id, mirror_role, started_at, model_route, cohort, prompt_version, mirror_group, retried, fell_back, timed_out, errored
         FROM trace_facts FINAL
-        WHERE started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}
+        WHERE toStartOfHour(started_at) >= toStartOfHour({since:DateTime64(9, 'UTC')})
+            AND toStartOfHour(started_at) <= toStartOfHour({until:DateTime64(9, 'UTC')})
+            AND started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}
             AND service_name = {service:String}
             AND ({environment:String} = '' OR environment = {environment:String})
             AND model_route IN ({baseline:String}, {candidate:String})
@@ -25,7 +27,9 @@ WITH judged AS
     (
         SELECT trace_id, mirror_role, max(failed) AS failed
         FROM trace_outcomes FINAL
-        WHERE started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}
+        WHERE toStartOfHour(started_at) >= toStartOfHour({since:DateTime64(9, 'UTC')})
+            AND toStartOfHour(started_at) <= toStartOfHour({until:DateTime64(9, 'UTC')})
+            AND started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}
             AND metric = {metric:String} AND ({evaluator:String} = '' OR evaluator = {evaluator:String})
         GROUP BY trace_id, mirror_role
     ) AS outcomes ON outcomes.trace_id = facts.trace_id AND outcomes.mirror_role = facts.mirror_role
@@ -46,12 +50,14 @@ passing AS
 ),
 twins AS
 (
-    SELECT mirror_group, any(trace_id) AS trace_id FROM passing WHERE mirror_group != '' GROUP BY mirror_group
+    SELECT mirror_group, min(passing.trace_id) AS twin_id, argMin(passing.started_at, passing.trace_id) AS twin_started_at
+    FROM passing WHERE mirror_group != '' GROUP BY mirror_group
 )
 SELECT
     failing.trace_id AS candidate_trace_id, failing.started_at AS started_at, failing.cohort AS cohort,
-    if(twins.trace_id = '', passing.trace_id, twins.trace_id) AS baseline_trace_id,
-    twins.trace_id != '' AS is_mirrored
+    if(twin_id = '', passing.trace_id, twin_id) AS baseline_trace_id,
+    if(twin_id = '', passing.started_at, twin_started_at) AS baseline_started_at,
+    twin_id != '' AS is_mirrored
 FROM failing
 LEFT JOIN twins ON twins.mirror_group = failing.mirror_group
 ASOF LEFT JOIN passing

@@ -1,4 +1,4 @@
--- Judgements of one trace: those that name it, and those of its session or of its responses that were resolved to it.
+-- Judgements of some traces: those that name them, and those of their sessions or responses that were resolved to them.
 WITH candidates AS
 (
     SELECT
@@ -6,7 +6,7 @@ WITH candidates AS
         passed, explanation, annotator_kind, identifier, evaluator_error, evaluator_version, sampling_rule, source_dialect,
         source_form, metadata, evaluated_at, received_at
     FROM evaluation_records FINAL
-    WHERE target_trace_id = {trace_id:String}
+    WHERE target_trace_id IN {trace_ids:Array(String)}
     UNION ALL
     SELECT
         evaluation_id, target_scope, target_trace_id, target_span_id, target_session_id, target_response_id, name, score, label,
@@ -18,10 +18,10 @@ WITH candidates AS
             OR (target_session_id = '' AND target_response_id != '' AND target_response_id IN (SELECT arrayJoin({response_ids:Array(String)}))))
 )
 SELECT
-    candidates.evaluation_id AS evaluation_id, target_scope, target_trace_id, target_span_id, target_session_id,
+    if(target.trace_id = '', target_trace_id, target.trace_id) AS trace_id, candidates.evaluation_id AS evaluation_id, target_scope, target_trace_id, target_span_id, target_session_id,
     target_response_id, if(target.span_id = '', target_span_id, target.span_id) AS span_id, name, score, label, passed, explanation,
-    annotator_kind, identifier, evaluator_error, evaluator_version, sampling_rule, source_dialect, source_form, metadata,
-    evaluated_at, received_at
+    annotator_kind, identifier, evaluator_error, evaluator_version, sampling_rule, metadata['data_type'] AS data_type, source_dialect,
+    source_form, metadata, evaluated_at, received_at
 FROM candidates
 LEFT JOIN
 (
@@ -29,5 +29,5 @@ LEFT JOIN
     FROM evaluation_targets FINAL
     WHERE evaluation_id IN (SELECT evaluation_id FROM candidates)
 ) AS target ON target.evaluation_id = candidates.evaluation_id
-WHERE target_trace_id = {trace_id:String} OR target.trace_id = {trace_id:String}
+WHERE target_trace_id IN {trace_ids:Array(String)} OR target.trace_id IN {trace_ids:Array(String)}
 ORDER BY evaluated_at, evaluation_id

@@ -1,4 +1,4 @@
--- One trace's facts, one row per mirror role. `known`: between which hours it lies; otherwise all of history is looked through.
+-- Facts of some traces, one row per mirror role.
 SELECT
     trace_id, started_at, service_name, environment, model_route, model, models, prompt_name, prompt_version, cohort, session_id,
     user_id, mirror_role, mirror_group, name, duration_ns, ttft_ns, n_spans, n_model_calls, n_logical_calls, n_retried_calls,
@@ -7,7 +7,5 @@ SELECT
     reported_cost_usd, computed_cost_usd, evaluation_cost_usd, unpriced_calls, evaluation_sampled, sampling_rule, quality_flags,
     received_at
 FROM trace_facts FINAL
-WHERE toStartOfHour(started_at) >= toStartOfHour({since:DateTime64(9, 'UTC')})
-    AND toStartOfHour(started_at) <= toStartOfHour({until:DateTime64(9, 'UTC')})
-    AND trace_id = {trace_id:String}
-ORDER BY mirror_role
+WHERE {where_traces}
+ORDER BY trace_id, mirror_role

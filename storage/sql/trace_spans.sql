@@ -1,4 +1,4 @@
--- One trace's spans as the view `spans` shows them, from the few granules it lies in.
+-- Spans of some traces as the view `spans` shows them, from the few granules they lie in: `places` are hours with trace ids.
 SELECT
     r.trace_id AS trace_id, r.span_id AS span_id, r.parent_span_id AS parent_span_id, r.trace_state AS trace_state, r.name AS name,
     r.span_kind AS span_kind, r.start_time AS start_time, r.end_time AS end_time, r.duration_ns AS duration_ns,
@@ -37,17 +37,13 @@ FROM span_records AS r FINAL
 LEFT JOIN
 (
     SELECT
-        span_id, toNullable(true) AS found, is_model_call, usage_scope, model_route, cohort, prompt_name, prompt_version, cost_usd,
+        trace_id, span_id, toNullable(true) AS found, is_model_call, usage_scope, model_route, cohort, prompt_name, prompt_version, cost_usd,
         cost_source, computed_cost_usd, toNullable(logical_call_id) AS logical_call_id, attempt_index, attempt_kind,
         toNullable(attempt_evidence) AS attempt_evidence, fallback_from, session_id, user_id, tags, mirror_role, mirror_group
     FROM span_facts FINAL
-    WHERE start_hour >= toStartOfHour({since:DateTime64(9, 'UTC')})
-        AND start_hour <= toStartOfHour({until:DateTime64(9, 'UTC')})
-        AND trace_id = {trace_id:String}
-) AS f ON f.span_id = r.span_id
-WHERE toStartOfHour(r.start_time) >= toStartOfHour({since:DateTime64(9, 'UTC')})
-    AND toStartOfHour(r.start_time) <= toStartOfHour({until:DateTime64(9, 'UTC')})
-    AND r.trace_id = {trace_id:String}
+    WHERE {where_facts}
+) AS f ON f.trace_id = r.trace_id AND f.span_id = r.span_id
+WHERE {where_spans}
 ORDER BY start_time, span_id
-LIMIT {limit:UInt32}
+LIMIT {limit:UInt32} BY trace_id
 SETTINGS join_use_nulls = 1

@@ -81,7 +81,7 @@ def test_a_refused_price_comes_back_with_what_was_typed(page: Page, site: Site) 
     page.get_by_label("GPU hour").fill("1.25")
     page.get_by_role("button", name="Add price").click()
     expect(page.get_by_role("status")).to_be_visible()
-    expect(page.get_by_role("row", name="new-student")).to_contain_text("$1.25 / GPU hour")
+    expect(page.get_by_role("row", name="new-student")).to_contain_text("$1.25 per GPU hour")
     assert len(site.prices.prices(with_history=True)) == before + 1
 
 

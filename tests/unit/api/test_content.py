@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.pages.content import Message, conversation_of
+from api.content import Message, conversation_of
 
 ASKED = (Message("user", "May I?"),)
 ANSWERED = (Message("assistant", "Yes."),)
