@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from api.documents import to_rows
 from api.negotiate import Format, csv_ready
-from storage.sandbox import Answer, QueryLimitError, QueryLimits
+from storage.errors import QueryLimitError
+from storage.sandbox import Answer, QueryLimits
 
 
 def write_answer(answer: Answer, form: Format, target: IO[bytes], limits: QueryLimits) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     config = services.config
+    services = replace(services, store=services.store.limited(config.query_limits()))
     app.state.services = services
     app.state.sessions = Sessions(
         config.session_secret.get_secret_value() if config.session_secret else None, config.session_hours

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+MAX_RESULT_ROWS = 1_000_000
+"""Rows of one query made for a request other than SQL: more buckets and groups than anybody reads."""
+
 
 class ApiConfig(BaseModel):
     """Limits, sessions and transport of the API and the pages."""
@@ -38,6 +41,16 @@ class ApiConfig(BaseModel):
     sql_max_result_bytes: int = Field(4 * 2**30, ge=2**20, description="uncompressed bytes of an answer of POST /api/v1/sql")
     sql_max_read_rows: int = Field(2_000_000_000, ge=1, description="rows a POST /api/v1/sql query may read")
     sql_concurrent: int = Field(4, ge=1, le=64, description="POST /api/v1/sql queries running at once; more are told to retry")
+
+    def query_limits(self) -> dict[str, str]:
+        """Engine settings that stop a query made for a request."""
+        return {
+            "max_execution_time": str(self.query_seconds),
+            "timeout_overflow_mode": "throw",
+            "max_memory_usage": str(self.query_memory_bytes),
+            "max_result_rows": str(MAX_RESULT_ROWS),
+            "result_overflow_mode": "throw",
+        }
 
     @model_validator(mode="after")
     def _both_tls_files(self) -> ApiConfig:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from api.problems import ProblemError, unavailable
 from storage.api_keys import AuthenticationError, ScopeError, TooManyFailuresError, UnknownKeyError
-from storage.errors import PermanentError, RetryableError
+from storage.errors import PermanentError, QueryLimitError, RetryableError, StoreRefusedError
 
 log = structlog.get_logger(__name__)
 
@@ -62,12 +62,25 @@ def to_problem(error: Exception) -> ProblemError:
             return ProblemError(
                 404, "unknown-key", "unknown key", str(error), "list them: GET /api/v1/keys", {"known": error.known}
             )
+        case QueryLimitError():
+            do = (
+                "ask for less: a later `from`, a longer `step`, fewer groups, one service; "
+                "the limits are api.query_seconds and api.query_memory_bytes"
+            )
+            detail = f"the question went over its limit of {error.limit}: {str(error)[:300]}"
+            return ProblemError(413, "query-limit", "too much at once", detail, do, {"limit": error.limit})
+        case StoreRefusedError():
+            return _internal()
         case RetryableError():
             return unavailable(str(error))
         case PermanentError() if isinstance(error, LookupError):
             return ProblemError(404, "unknown", "not found", str(error), extra={"known": list(getattr(error, "known", ()))[:20]})
         case PermanentError():
             return ProblemError(422, "refused", "refused", str(error))
+    return _internal()
+
+
+def _internal() -> ProblemError:
     return ProblemError(500, "internal", "our mistake", "something went wrong that should not", "look at the server's log")
 
 

@@ -183,7 +183,7 @@ class Process:
             clock=self._clock,
             config=settings.api,
             authenticator=self._authenticator,
-            alerts=Desk(self._store, self._alerter, self._clock),
+            alerts=Desk(self._store.limited(settings.api.query_limits()), self._alerter, self._clock),
             prices=self._jobs.price_book,
             collector=self._collector,
             jobs=self._background if Role.ANALYTICS in self._roles else None,

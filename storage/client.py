@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import fcntl
 import os
 import queue
@@ -20,7 +21,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 
 from storage.cluster import SETTINGS as cluster_settings
 from storage.cluster import Cluster
-from storage.errors import DataDirectoryBusyError, StoreRefusedError, StoreUnavailableError
+from storage.errors import DataDirectoryBusyError, QueryLimitError, StoreRefusedError, StoreUnavailableError
 
 DATABASE = "spanwise"
 
@@ -28,6 +29,9 @@ DATABASE = "spanwise"
 # read-only replicas, no space left.
 _RETRYABLE_CODES = frozenset({3, 159, 160, 164, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 279, 285, 319, 394, 425, 999})
 
+
+# Codes of a statement that was stopped at a limit of its own, and which.
+_LIMITS = {159: "seconds", 160: "seconds", 241: "memory", 158: "rows", 396: "rows"}
 
 # An insert may carry spans of any day, however wrong a sender's clock is: each month is a partition of its own.
 SETTINGS: dict[str, Any] = {"max_partitions_per_insert_block": 0}
@@ -91,6 +95,8 @@ class Store:
         self._settings = SETTINGS | (cluster_settings if cluster else {})
         self._owner = owner
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
+        self._limited: list[Store] = []
+        self._has_limits = False
         with self._translated():
             first = clickhouse_connect.get_client(**self._arguments)
             first.command(f"CREATE DATABASE IF NOT EXISTS `{database}`")
@@ -138,6 +144,17 @@ class Store:
             "send_receive_timeout": query_timeout_seconds,
         }
         return cls(arguments, database, None, Cluster(cluster) if cluster else None)
+
+    def limited(self, limits: Mapping[str, Any]) -> Store:
+        """
+        The same store on connections of its own, whose statements the engine stops at `limits` (settings such as
+        `max_execution_time`); those raise `QueryLimitError`. It is closed with this one.
+        """
+        other = copy.copy(self)
+        other._settings = {**self._settings, **limits}
+        other._owner, other._idle, other._limited, other._has_limits = None, queue.LifoQueue(), [], True
+        self._limited.append(other)
+        return other
 
     @property
     def connection_arguments(self) -> Mapping[str, Any]:
@@ -200,6 +217,8 @@ class Store:
             client.raw_insert(table, insert_block=file, fmt="Parquet")
 
     def close(self) -> None:
+        for other in self._limited:
+            other.close()
         while True:
             try:
                 self._idle.get_nowait().close()
@@ -230,6 +249,10 @@ class Store:
             raise StoreUnavailableError(str(error)) from error
         except ClickHouseError as error:
             code = getattr(error, "code", None)
+            limit = _LIMITS.get(code or 0) if self._has_limits else None
+            # the whole process being short of memory is nobody's question's fault
+            if limit is not None and "(total)" not in str(error):
+                raise QueryLimitError(limit, str(error)) from error
             if code is None or code in _RETRYABLE_CODES:
                 raise StoreUnavailableError(str(error)) from error
             raise StoreRefusedError(str(error)) from error

@@ -35,6 +35,14 @@ class StoreRefusedError(PermanentError):
     """The store understood the request and refused it."""
 
 
+class QueryLimitError(PermanentError):
+    """A query went over a limit that its caller set. `limit` is `rows`, `memory`, `seconds` or `bytes`."""
+
+    def __init__(self, limit: str, message: str) -> None:
+        self.limit = limit
+        super().__init__(message)
+
+
 class FrameShapeError(ValueError, PermanentError):
     """A frame lacks a column, or holds one of another type."""
 

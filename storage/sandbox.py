@@ -22,7 +22,7 @@ from clickhouse_connect.driver.binding import format_bind_value
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from storage.client import Store
-from storage.errors import PermanentError, RetryableError, StoreRefusedError, StoreUnavailableError
+from storage.errors import QueryLimitError, RetryableError, StoreRefusedError, StoreUnavailableError
 from storage.query_policy import QueryPolicy, QueryRefusedError, allowed_functions
 
 _FUNCTIONS = "SELECT name, alias_to, categories AS category, toString(origin) AS origin, is_aggregate FROM system.functions"
@@ -64,14 +64,6 @@ class QueryLimits:
             "output_format_arrow_string_as_string": "1",
             "readonly": "1",
         }
-
-
-class QueryLimitError(PermanentError):
-    """The query went over a limit. `limit` is `rows`, `memory`, `seconds` or `bytes`."""
-
-    def __init__(self, limit: str, message: str) -> None:
-        self.limit = limit
-        super().__init__(message)
 
 
 class SandboxBusyError(RetryableError):

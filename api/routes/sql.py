@@ -17,8 +17,9 @@ from api.negotiate import MEDIA_TYPES, TABLE_RESPONSES, Format, choose, listing
 from api.problems import ProblemError
 from api.services import Services
 from storage.client import Store
+from storage.errors import QueryLimitError
 from storage.query_policy import PUBLIC_TABLES, QueryRefusedError
-from storage.sandbox import QueryLimitError, QueryLimits, Sandbox, SandboxBusyError
+from storage.sandbox import QueryLimits, Sandbox, SandboxBusyError
 from storage.sql import load
 
 router = APIRouter(tags=["sql"])

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pytest
 
 from storage.client import DirectoryOwner, Store
+from storage.errors import QueryLimitError
 from storage.migrations import migrate
 from storage.query_policy import QueryRefusedError
-from storage.sandbox import QueryLimitError, QueryLimits, Sandbox, SandboxBusyError, _open
+from storage.sandbox import QueryLimits, Sandbox, SandboxBusyError, _open
 
 pytestmark = pytest.mark.integration
 

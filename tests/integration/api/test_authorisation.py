@@ -48,8 +48,6 @@ ADMIN = {
     ("POST", "/alerts/{alert_id}/silence"),
     ("POST", "/alerts/{alert_id}/accept"),
     ("POST", "/prices"),
-    ("GET", "/settings"),
-    ("GET", "/api/v1/settings"),
 }
 INGEST = {("POST", "/api/v1/scores")}
 REFUSED = {401, 403}

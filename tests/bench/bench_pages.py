@@ -1,0 +1,232 @@
+"""
+Pages and API beside a month of history: latency one after another, with many readers, and with ingestion at full speed.
+
+    python -m tests.bench.bench_pages [--traces 10000000] [--requests 200] [--readers 50] [--seconds 20] [--keep DIRECTORY]
+
+Fills an embedded store (`tests/bench/history.py`, and a simulated rollout whose verdict is a divergence), starts `spanwise
+serve` on it as a user would, and asks over HTTP: every page and call one request after another; then `--readers` readers at
+one request a second each; then ingestion alone; then both. Prints a table for `docs/benchmarks.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
+
+import httpx
+
+from spanwise.demo import _settings
+from spanwise.scenarios import demo
+from spanwise.simulate import traces
+from spanwise.simulated_rollups import metric_rows
+from storage.client import Store
+from storage.metrics import Grain, write_metric_rows
+from storage.migrations import migrate
+from tests.bench import history
+
+ROLLOUT = "cheaper-support"
+BATCH, IN_FLIGHT = 512, 8
+
+
+def build(directory: Path, n_traces: int) -> None:
+    """Fill `directory` as the data of an instance."""
+    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    scenario = replace(demo(1_400), start=end.replace(hour=0) - timedelta(days=18))
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "spanwise.toml").write_text(_settings(scenario, "http://127.0.0.1:9/"), encoding="utf-8")
+    store = Store.embedded(directory / "data")
+    migrate(store)
+    history.fill(store, n_traces, end)
+    write_metric_rows(store, Grain.MINUTE, metric_rows(traces(scenario, 1)), datetime.now(UTC))
+    store.close()
+
+
+@contextmanager
+def serving(directory: Path) -> Iterator[dict[str, str]]:
+    """`spanwise serve` on `directory`, once the rollout has its verdict; the jobs run on, with nothing to do."""
+    endpoints = directory / "data" / "endpoints.json"
+    command = [sys.executable, "-m", "spanwise", "serve", "--config", str(directory / "spanwise.toml")]
+    command += ["--data-dir", str(directory / "data"), "--job-interval", "30"]
+    command += ["--otlp-grpc-port", "0", "--otlp-http-port", "0", "--http-port", "0"]
+    with (directory / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        while not endpoints.exists():
+            if process.poll() is not None:
+                raise SystemExit((directory / "serve.log").read_text(errors="replace")[-3000:])
+            time.sleep(0.1)
+        yield json.loads(endpoints.read_text())
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def questions(directory: Path) -> dict[str, list[str]]:
+    """What people ask, by name; several addresses of one kind are asked in turn."""
+    store = Store.embedded(directory / "data")
+    ids = history.trace_ids(store, 40)
+    store.close()
+    service = history.SERVICE
+    return {
+        "page: rollouts": ["/"],
+        "page: one rollout": [f"/rollouts/{ROLLOUT}"],
+        "page: pairs": [f"/rollouts/history-pairs/pairs?cohort=cohort-{n}" for n in range(10)],
+        "page: alerts": ["/alerts?state=all"],
+        "page: data health, a day": ["/health"],
+        "page: prices": ["/prices"],
+        "page: settings": ["/settings"],
+        "page: traces, a day": ["/traces"],
+        "page: traces, 30 days": ["/traces?from=-30d"],
+        "page: traces, one cohort": [f"/traces?from=-30d&cohort=cohort-{n}" for n in range(10)],
+        "page: traces, one user": [f"/traces?from=-30d&user=u-{n}" for n in range(70, 80)],
+        "page: traces, nobody": ["/traces?from=-30d&user=nobody"],
+        "page: traces, failed": ["/traces?from=-30d&failed=eval_fail&evaluator=TaskCompletion"],
+        "page: traces, errors of the student": ["/traces?from=-30d&route=student&errored=true"],
+        "page: one trace": [f"/traces/{trace_id}" for trace_id in ids],
+        "page: one trace of 1,000 spans": [f"/traces/{trace_id}" for trace_id in history.long_trace_ids()],
+        "call: traces": ["/api/v1/traces?from=-30d&limit=100"],
+        "call: traces, one session": [f"/api/v1/traces?from=-30d&session=s-{n}" for n in range(1000, 1010)],
+        "call: eval_fail_rate, 30 days by day": [
+            f"/api/v1/metrics/eval_fail_rate?from=-30d&step=1d&group_by=route,cohort&service={service}"
+        ],
+        "call: latency, 7 days by hour": [f"/api/v1/metrics/latency?from=-7d&step=1h&group_by=route&service={service}"],
+        "call: cost_per_trace, 30 days": [f"/api/v1/metrics/cost_per_trace?from=-30d&group_by=route&service={service}"],
+        "call: scorecard": [f"/api/v1/rollouts/{ROLLOUT}/scorecard"],
+        "call: gate": [f"/api/v1/gate/{ROLLOUT}"],
+        "call: facets": ["/api/v1/facets?dimension=cohort&from=-30d"],
+    }
+
+
+def one_after_another(api: str, asked: dict[str, list[str]], requests: int) -> dict[str, list[float]]:
+    """Milliseconds of each request; the first of a kind is cold and left out."""
+    found: dict[str, list[float]] = {}
+    with httpx.Client(base_url=api, timeout=60, headers={"Accept": "text/html,application/json"}) as client:
+        for name, paths in asked.items():
+            found[name] = []
+            for number, path in enumerate(itertools.islice(itertools.cycle(paths), requests + 1)):
+                began = time.perf_counter()
+                answer = client.get(path)
+                if answer.status_code != 200:
+                    raise SystemExit(f"{path}: {answer.status_code} {answer.text[:300]}")
+                if number:
+                    found[name].append((time.perf_counter() - began) * 1000)
+            print(row(name, found[name]), flush=True)
+    return found
+
+
+def readers(api: str, asked: dict[str, list[str]], n_readers: int, seconds: float) -> list[float]:
+    """Milliseconds of every request of `n_readers`, each asking once a second, all kinds in turn."""
+    paths = [path for group in asked.values() for path in group[:2]]
+    taken: list[float] = []
+    start = time.perf_counter() + 0.5
+
+    def read(number: int) -> None:
+        with httpx.Client(base_url=api, timeout=60, headers={"Accept": "text/html,application/json"}) as client:
+            for turn in range(int(seconds)):
+                due = start + turn + number / n_readers
+                time.sleep(max(0.0, due - time.perf_counter()))
+                began = time.perf_counter()
+                client.get(paths[(number * 7 + turn) % len(paths)])
+                taken.append((time.perf_counter() - began) * 1000)
+
+    with ThreadPoolExecutor(n_readers) as pool:
+        list(pool.map(read, range(n_readers)))
+    return taken
+
+
+class Ingestion:
+    """A client process that sends spans as fast as they are acknowledged."""
+
+    def __init__(self, address: str, n_spans: int) -> None:
+        command = [sys.executable, "-m", "tests.bench.bench_ingest", "--client", address, "--batch", str(BATCH)]
+        command += ["--spans", str(n_spans), "--in-flight", str(IN_FLIGHT)]
+        self._n_spans = n_spans // BATCH * BATCH
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
+
+    def run(self) -> float:
+        """Send; returns spans acknowledged a second."""
+        answer, _ = self._process.communicate("go\n")
+        return self._n_spans / float(json.loads(answer)["seconds"])
+
+
+def row(name: str, taken: list[float]) -> str:
+    """A line of the table."""
+    ranked = sorted(taken)
+    p99 = ranked[min(len(ranked) - 1, int(len(ranked) * 0.99))]
+    return f"| {name} | {statistics.median(ranked):.0f} | {p99:.0f} | {ranked[-1]:.0f} | {len(ranked)} |"
+
+
+def measure(directory: Path, arguments: argparse.Namespace) -> None:
+    asked = questions(directory)
+    with serving(directory) as endpoints:
+        api = endpoints["api"]
+        _wait_for_verdict(api)
+        declared = {"service": history.SERVICE, "baseline": "teacher", "candidate": "student"}
+        httpx.put(f"{api}/api/v1/rollouts/{quote('history-pairs')}", json=declared, timeout=60).raise_for_status()
+        print(f"load before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
+        print("| asked | median, ms | p99, ms | worst, ms | requests |\n|---|---|---|---|---|")
+        one_after_another(api, asked, arguments.requests)
+        if arguments.seconds:
+            print(row(f"{arguments.readers} readers, mixed", readers(api, asked, arguments.readers, arguments.seconds)))
+            alone = Ingestion(endpoints["otlp_grpc"], arguments.spans).run()
+            both: list[float] = []
+            sender = Ingestion(endpoints["otlp_grpc"], arguments.spans)
+            reading = threading.Thread(
+                target=lambda: both.extend(readers(api, asked, arguments.readers, arguments.spans / alone * 1.2))
+            )
+            reading.start()
+            together = sender.run()
+            reading.join()
+            print(row(f"{arguments.readers} readers, mixed, while spans arrive", both))
+            print(f"\ningestion: {alone:,.0f} spans/s alone, {together:,.0f} with readers ({together / alone:.0%})")
+        print(f"load after: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
+
+
+def _wait_for_verdict(api: str) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        answer = httpx.get(f"{api}/api/v1/rollouts/{ROLLOUT}/verdict", timeout=60)
+        if answer.is_success and answer.json().get("comparison_id"):
+            return
+        time.sleep(1)
+    raise SystemExit(f"no verdict on {ROLLOUT} after 300 s: {answer.text[:500]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--traces", type=int, default=10_000_000)
+    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--readers", type=int, default=50)
+    parser.add_argument("--seconds", type=float, default=20, help="of the readers; 0 leaves readers and ingestion out")
+    parser.add_argument("--spans", type=int, default=400_000, help="that are sent")
+    parser.add_argument("--keep", type=Path, help="a directory to fill once and to use again")
+    arguments = parser.parse_args()
+    if arguments.keep:
+        if not (arguments.keep / "data").exists():
+            build(arguments.keep, arguments.traces)
+        measure(arguments.keep, arguments)
+        return
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIRECTORY")) as name:
+        build(Path(name), arguments.traces)
+        measure(Path(name), arguments)
+
+
+if __name__ == "__main__":
+    main()
