@@ -33,7 +33,7 @@ def parse(arguments: list[str]) -> None:
     command: Any = typer.main.get_command(app)
     words = list(arguments)
     while words and words[0] in getattr(command, "commands", {}):
-        command = command.commands[words.pop(0)]
+        _, command, words = command.resolve_command(typer.Context(command), words)
     assert command.name != "spanwise", f"no command {arguments[0]}"
     command.make_context(command.name, words)
 
