@@ -10,11 +10,16 @@ Source: protobuf wire format; `opentelemetry/proto/common/v1/common.proto`.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from collector import sqltext
 from storage.spans import NESTED, NESTED_END
 
 STRING, BOOL, INT, DOUBLE, ARRAY, KVLIST, BYTES = 0x0A, 0x10, 0x18, 0x21, 0x2A, 0x32, 0x3A
 """First wire byte of each kind of AnyValue; 0 is "unset"."""
+
+SCALARS = frozenset((0, STRING, BOOL, INT, DOUBLE, BYTES))
+TAGS = frozenset((STRING, BOOL, INT, DOUBLE, ARRAY, KVLIST, BYTES))
 
 LONGEST_LIST = 20_000
 """Bytes; a longer list is kept as a nested value."""
@@ -52,27 +57,37 @@ def nested_text(v: str) -> str:
     return f"concat({sqltext.text(NESTED)}, base64Encode({v}), {sqltext.text(NESTED_END)})"
 
 
-def text(v: str = "v", *, is_hot: bool = False) -> str:
+def may_nest(tags: Collection[int]) -> bool:
+    """Whether there are values other than scalars."""
+    return not SCALARS.issuperset(tags)
+
+
+def text(v: str = "v", tags: Collection[int] = TAGS, *, is_hot: bool = False) -> str:
     """
     The text of the AnyValue in `v`, a lambda's variable; what is neither a scalar nor a list of one short string is nested.
 
     Args:
+        tags: the kinds that may occur.
         is_hot: pay more words, analysed once an insert, for less work per value. What is nested stays wire bytes: `unread_text`.
     """
-    integer = int64_text(v) if is_hot else int64_text_short(v)
-    rest = v if is_hot else f"{v} = '', '', {nested_text(v)}"
     is_one_string = (
         f"length({v}) BETWEEN 6 AND 129 AND substring({v}, 3, 1) = '\\n' AND ascii(substring({v}, 4, 1)) = length({v}) - 4 "
         f"AND substring({v}, 5, 1) = '\\n' AND ascii(substring({v}, 6, 1)) = length({v}) - 6"
     )
-    return f"""multiIf(
-        ascii({v}) = {STRING}, {payload(v)},
-        ascii({v}) = {INT}, {integer},
-        ascii({v}) = {DOUBLE}, toString(reinterpretAsFloat64(substring({v}, 2, 8))),
-        ascii({v}) = {BOOL}, if(substring({v}, 2) = '\\0', 'false', 'true'),
-        ascii({v}) = {BYTES}, base64Encode({payload(v)}),
-        ascii({v}) = {ARRAY} AND {is_one_string}, concat('[', toJSONString(substring({v}, 7)), ']'),
-        {rest})"""
+    ways = {
+        STRING: ("", payload(v)),
+        INT: ("", int64_text(v) if is_hot else int64_text_short(v)),
+        DOUBLE: ("", f"toString(reinterpretAsFloat64(substring({v}, 2, 8)))"),
+        BOOL: ("", f"if(substring({v}, 2) = '\\0', 'false', 'true')"),
+        BYTES: ("", f"base64Encode({payload(v)})"),
+        ARRAY: (f" AND {is_one_string}", f"concat('[', toJSONString(substring({v}, 7)), ']')"),
+    }
+    branches = [f"ascii({v}) = {tag}{more}, {way}" for tag, (more, way) in ways.items() if tag in tags]
+    if may_nest(tags) and not is_hot:
+        branches += [f"{v} = '', ''", nested_text(v)]
+    else:
+        branches.append(v)
+    return f"multiIf({', '.join(branches)})" if len(branches) > 1 else v
 
 
 def is_unread(t: str, kind: str) -> str:

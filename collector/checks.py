@@ -10,6 +10,7 @@ Source: OTLP 1.11.0, and semantic conventions for ids (16 and 8 bytes, not all z
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,8 +23,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from collector.wire import embedded, fields, read_varint, varint
 from storage.errors import PermanentError
 
-_HEAD_OF_TRACE_ID = b"\x0a\x10"
-_HEAD_OF_SPAN_ID = b"\x12\x08"
+_HEAD = struct.Struct("<H16xH8xBB")
+"""How a span begins: tag and length of both ids, then the tag of what follows and its first byte."""
+_TRACE_ID, _SPAN_ID = 0x100A, 0x0812
+_TRACE_STATE, _PARENT = 0x1A, 0x22
+_SPAN = 0x12
 _NO_TRACE = bytes(16)
 _NO_SPAN = bytes(8)
 
@@ -59,13 +63,7 @@ def check_traces(request: bytes) -> Checked:
         ExportTraceServiceRequest.FromString(request)
     except DecodeError as error:
         raise UndecodableError(f"not an ExportTraceServiceRequest: {error}") from error
-    n_spans = 0
-    bad: dict[tuple[int, int], str] = {}
-    for start, end in spans_of(request):
-        n_spans += 1
-        reason = "" if _is_plain(request, start, end) else _problem(Span.FromString(request[start:end]))
-        if reason:
-            bad[start, end] = reason
+    n_spans, bad = _looked_at(request)
     if not bad:
         return Checked(request, n_spans)
     return Checked(_without(request, bad), n_spans, Counter(bad.values()))
@@ -81,40 +79,49 @@ def check_logs(request: bytes) -> Checked:
 
 
 def spans_of(request: bytes) -> Iterator[tuple[int, int]]:
-    """Where each span (or log record) lies; this inner loop is the only per-span Python of the hot path, hence its bareness."""
+    """Where each span (or log record) lies; the bare loop is per-span Python on the hot path."""
     for number, _, start, end in fields(request, 0, len(request)):
         if number != 1:
             continue
-        for inner, _, scope_start, scope_end in fields(request, start, end):
+        for inner, _, at, scope_end in fields(request, start, end):
             if inner != 2:
                 continue
-            at = scope_start
             while at < scope_end:
-                tag = request[at]
-                if tag & 7 != 2 or tag > 0x7F:
+                if request[at] != _SPAN:
                     at = next(fields(request, at, scope_end))[3]
                     continue
                 size = request[at + 1]
                 if size < 0x80:
                     at += 2
+                elif request[at + 2] < 0x80:
+                    size, at = size & 0x7F | request[at + 2] << 7, at + 3
                 else:
                     size, at = read_varint(request, at + 1)
-                if tag == 0x12:
-                    yield at, at + size
+                yield at, at + size
                 at += size
 
 
-def _is_plain(request: bytes, start: int, end: int) -> bool:
-    """Both ids come first, are whole and not zero, and the parent, if it is what follows, is whole."""
-    return (
-        end - start >= 28
-        and request[start : start + 2] == _HEAD_OF_TRACE_ID
-        and request[start + 18 : start + 20] == _HEAD_OF_SPAN_ID
-        and request[start + 2 : start + 18] != _NO_TRACE
-        and request[start + 20 : start + 28] != _NO_SPAN
-        and (end - start < 30 or request[start + 28] != 0x1A)
-        and (end - start < 30 or request[start + 28] != 0x22 or request[start + 29] == 8)
-    )
+def _looked_at(request: bytes) -> tuple[int, dict[tuple[int, int], str]]:
+    """How many spans there are, and where the bad ones lie, each with its reason."""
+    n_spans = 0
+    bad = {}
+    head, last = _HEAD.unpack_from, len(request) - _HEAD.size
+    # an id of zeros is looked for only where eight zero bytes are found in a row
+    has_zeros = _NO_SPAN in request
+    for start, end in spans_of(request):
+        n_spans += 1
+        if start <= last and end - start >= _HEAD.size:
+            trace, span, tag, size = head(request, start)
+            is_plain = trace == _TRACE_ID and span == _SPAN_ID and tag != _TRACE_STATE and (tag != _PARENT or size == 8)
+            if is_plain and not (has_zeros and _is_zero(request, start)):
+                continue
+        if reason := _problem(Span.FromString(request[start:end])):
+            bad[start, end] = reason
+    return n_spans, bad
+
+
+def _is_zero(request: bytes, start: int) -> bool:
+    return request[start + 2 : start + 18] == _NO_TRACE or request[start + 20 : start + 28] == _NO_SPAN
 
 
 def _problem(span: Span) -> str:

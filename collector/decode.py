@@ -1,14 +1,16 @@
 """
-A segment file as rows: the engine reads the protobuf itself, and each span becomes one row with keys, texts and types of its
-attributes. This is the only place that knows how a segment looks to the engine.
+A segment file as rows: the engine reads the protobuf itself, and each span becomes one row of wire values (`staged_spans`), then
+one with keys, texts and types of its attributes (`decoded`). This is the only place that knows how a segment looks to the engine.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 
 from collector import any_value, sqltext
+from collector.census import Census
 from storage.sql import load
 
 _SPANS = """
@@ -107,7 +109,7 @@ DECODED = (
     "has_bad_parent",
     "has_bad_link",
 )
-"""What `spans` and `stored_spans` give: a span's own fields, times in nanoseconds, and its attributes as three arrays."""
+"""What `decoded` and `stored_spans` give: a span's own fields, times in nanoseconds, and its attributes as three arrays."""
 
 _LONGEST_TIME = (1 << 63) - 1
 _IS_LINK = (
@@ -120,39 +122,52 @@ def moment(nanoseconds: str) -> str:
     return f"fromUnixTimestamp64Nano(toInt64(least({nanoseconds}, {_LONGEST_TIME})), 'UTC')"
 
 
-def _attributes(keys: str, values: str) -> str:
-    return f"mapFromArrays({keys}, arrayMap(v -> {any_value.text()}, {values}))"
+def _attributes(keys: str, values: str, tags: Collection[int] = any_value.TAGS) -> str:
+    return f"mapFromArrays({keys}, arrayMap(v -> {any_value.text('v', tags)}, {values}))"
 
 
-def _nested_attributes(keys: str, values: str) -> str:
-    return f"arrayMap((ks, vs) -> {_attributes('ks', 'vs')}, {keys}, {values})"
+def _nested_attributes(keys: str, values: str, tags: Collection[int]) -> str:
+    return f"arrayMap((ks, vs) -> {_attributes('ks', 'vs', tags)}, {keys}, {values})"
 
 
-def spans(source: str) -> str:
+_SCOPE = ("scope_name", "scope_version", "scope_schema_url", "resource_schema_url", "resource_attributes", "received_ns")
+_OWN = {
+    name: "s_" + name.removeprefix("spans.").replace(".", "_")
+    for name in (line.split(" ", 1)[0] for line in _SPANS.strip().splitlines())
+    if name.startswith("spans.")
+}
+
+STAGED = (*_SCOPE, *_OWN.values())
+"""Columns of `staged_spans`: what the scope says, and the span's own fields (`s_...`), values of attributes as wire bytes."""
+
+
+def staged_spans(source: str) -> str:
     """
-    One row per span: the columns that `normalise.statement` starts from.
+    One row per span, nothing decoded but the attributes of the resource.
 
     Args:
         source: a table expression with the columns of `SPAN_STRUCTURE`.
     """
-    joined = [line.split(" ", 1)[0] for line in _SPANS.strip().splitlines() if line.startswith("spans.")]
-    own = {name: "s_" + name.removeprefix("spans.").replace(".", "_") for name in joined}
-    arrays = ", ".join(f"`{name}` AS {alias}" for name, alias in own.items())
-    scope = "scope_name, scope_version, scope_schema_url, resource_schema_url, resource_attributes, received_ns"
-    rows = f"""SELECT
-    `scope.name` AS scope_name, `scope.version` AS scope_version, schema_url AS scope_schema_url, resource_schema_url,
-    {_attributes("`resource.attributes.key`", "`resource.attributes.value`")} AS resource_attributes,
-    received_at AS received_ns, {", ".join(f"`{name}`" for name in joined)}
-FROM {source}"""
-    per_span = f"SELECT {scope}, {', '.join(own.values())} FROM (\n{rows}\n)\nARRAY JOIN {arrays}"
-    final = {name: name for name in DECODED} | _clean_columns()
-    return sqltext.nested(per_span, [*scope.split(", "), *own.values()], _span_columns() | _listed_columns(), final)
+    arrays = ", ".join(f"`{name}` AS {alias}" for name, alias in _OWN.items())
+    return f"""SELECT {", ".join(STAGED)}
+FROM (
+    SELECT `scope.name` AS scope_name, `scope.version` AS scope_version, schema_url AS scope_schema_url, resource_schema_url,
+        {_attributes("`resource.attributes.key`", "`resource.attributes.value`")} AS resource_attributes,
+        received_at AS received_ns, {", ".join(f"`{name}`" for name in _OWN)}
+    FROM {source}
+)
+ARRAY JOIN {arrays}"""
 
 
-def _span_columns() -> dict[str, str]:
+def decoded(census: Census) -> dict[str, str]:
+    """The columns of `DECODED` (and helpers) by name, over those of `STAGED`."""
+    return _span_columns(census) | _texts(census) | _cleaned(census)
+
+
+def _span_columns(census: Census) -> dict[str, str]:
     links = (
         "arrayZip(arrayMap(t -> lower(hex(t)), s_links_trace_id), arrayMap(s -> lower(hex(s)), s_links_span_id), "
-        f"s_links_trace_state, {_nested_attributes('s_links_attributes_key', 's_links_attributes_value')})"
+        f"s_links_trace_state, {_nested_attributes('s_links_attributes_key', 's_links_attributes_value', census.event_tags)})"
     )
     is_link = f"arrayMap((t, s) -> {_IS_LINK}, s_links_trace_id, s_links_span_id)"
     content = "s_name, s_parent_span_id, s_start_time, s_status_code, s_status_message, "
@@ -170,15 +185,13 @@ def _span_columns() -> dict[str, str]:
         "status_message": "s_status_message",
         "start_ns": "s_start_time",
         "end_ns": "s_end_time",
-        "raw_texts": f"arrayMap(v -> {any_value.text(is_hot=True)}, s_attributes_value)",
-        "raw_types": "arrayMap(v -> toUInt8(ascii(v)), s_attributes_value)",
-        "has_duplicate_keys": "arrayUniq(s_attributes_key) < length(s_attributes_key)",
-        "has_empty_key": "has(s_attributes_key, '')",
         "event_times": "s_events_time",
         "event_names": "s_events_name",
-        "event_attributes": _nested_attributes("s_events_attributes_key", "s_events_attributes_value"),
-        "links": f"arrayFilter((l, ok) -> ok, {links}, {is_link})",
-        "has_bad_link": f"arrayExists((t, s) -> NOT ({_IS_LINK}), s_links_trace_id, s_links_span_id)",
+        "event_attributes": _nested_attributes("s_events_attributes_key", "s_events_attributes_value", census.event_tags),
+        "links": f"arrayFilter((l, ok) -> ok, {links}, {is_link})" if census.has_links else "[]",
+        "has_bad_link": f"arrayExists((t, s) -> NOT ({_IS_LINK}), s_links_trace_id, s_links_span_id)"
+        if census.has_links
+        else "false",
         "dropped_attributes_count": "s_dropped_attributes_count",
         "dropped_events_count": "s_dropped_events_count",
         "dropped_links_count": "s_dropped_links_count",
@@ -186,58 +199,69 @@ def _span_columns() -> dict[str, str]:
     }
 
 
-def _listed_columns() -> dict[str, str]:
-    """Lists of several elements as JSON, other nested values as text; most spans have none."""
+def _texts(census: Census) -> dict[str, str]:
+    """Texts of the attributes. Lists of several elements become JSON, other nested values text that says so; most spans have none."""
+    hot = f"arrayMap(v -> {any_value.text('v', census.tags, is_hot=True)}, s_attributes_value)"
+    columns = {"raw_types": "arrayMap(v -> toUInt8(ascii(v)), s_attributes_value)"}
+    if not any_value.may_nest(census.tags):
+        return columns | {"all_texts": hot}
     unread = any_value.is_unread("t", "y")
     read = f"arrayMap((t, y) -> if({unread}, {any_value.unread_text('t')}, t), raw_texts, raw_types)"
-    return {"all_texts": f"if(arrayExists((t, y) -> {unread}, raw_texts, raw_types), {read}, raw_texts)"}
+    return columns | {
+        "raw_texts": hot,
+        "all_texts": f"if(arrayExists((t, y) -> {unread}, raw_texts, raw_types), {read}, raw_texts)",
+    }
 
 
-def _clean_columns() -> dict[str, str]:
+def _cleaned(census: Census) -> dict[str, str]:
     """Keys once each, the last one counting, none empty."""
+    if not census.has_repeats:
+        plain = {"keys": "s_attributes_key", "texts": "all_texts", "types": "raw_types"}
+        return plain | {"has_duplicate_keys": "false", "has_empty_key": "false"}
     uniq = "arrayReverse(arrayEnumerateUniq(arrayReverse(s_attributes_key)))"
 
     def clean(column: str) -> str:
         kept = f"arrayFilter((x, k, n) -> n = 1 AND k != '', {column}, s_attributes_key, {uniq})"
         return f"if(has_duplicate_keys OR has_empty_key, {kept}, {column})"
 
-    return {"keys": clean("s_attributes_key"), "texts": clean("all_texts"), "types": clean("raw_types")}
+    return {
+        "keys": clean("s_attributes_key"),
+        "texts": clean("all_texts"),
+        "types": clean("raw_types"),
+        "has_duplicate_keys": "arrayUniq(s_attributes_key) < length(s_attributes_key)",
+        "has_empty_key": "has(s_attributes_key, '')",
+    }
 
 
 _SPAN_HEAD = (
-    "lower(hex(s_trace_id)) AS trace_id, lower(hex(s_span_id)) AS span_id, toString(`scope.name`) AS scope_name, "
-    f"{moment('received_at')} AS received_at"
+    "lower(hex(s_trace_id)) AS trace_id, lower(hex(s_span_id)) AS span_id, toString(scope_name) AS scope_name, "
+    f"{moment('received_ns')} AS received_at"
 )
 
 
-def evaluation_events(source: str, event_name: str) -> str:
+def evaluation_events(staged: str, event_name: str, census: Census) -> str:
     """One row per span event called `event_name`: the columns of `evaluations.EVENTS`."""
     return f"""SELECT trace_id, span_id, scope_name, {moment("event_time")} AS time,
-    {_attributes("ks", "vs")} AS attributes, received_at
+    {_attributes("ks", "vs", census.event_tags)} AS attributes, received_at
 FROM (
-    SELECT {_SPAN_HEAD}, times, names, all_keys, all_values
-    FROM {source}
-    ARRAY JOIN `spans.trace_id` AS s_trace_id, `spans.span_id` AS s_span_id,
-        `spans.events.time` AS times, `spans.events.name` AS names,
-        `spans.events.attributes.key` AS all_keys, `spans.events.attributes.value` AS all_values
+    SELECT {_SPAN_HEAD}, s_events_time, s_events_name, s_events_attributes_key, s_events_attributes_value
+    FROM {staged}
 )
-ARRAY JOIN times AS event_time, names AS event_name, all_keys AS ks, all_values AS vs
+ARRAY JOIN s_events_time AS event_time, s_events_name AS event_name,
+    s_events_attributes_key AS ks, s_events_attributes_value AS vs
 WHERE event_name = {sqltext.text(event_name)}"""
 
 
-def evaluation_spans(source: str, keys: str) -> str:
+def evaluation_spans(staged: str, keys: str) -> str:
     """The spans with an attribute whose key matches `keys` (RE2): the columns of `evaluations.CANDIDATE_SPANS`."""
     return f"""SELECT {_SPAN_HEAD}, lower(hex(s_parent_span_id)) AS parent_span_id,
     {moment("greatest(s_start_time, s_end_time)")} AS end_time,
-    {_attributes("ks", "vs")} AS attributes, arrayMap(v -> toUInt8(ascii(v)), vs) AS attribute_types,
-    arrayMap((t, s) -> CAST((lower(hex(t)), lower(hex(s))), 'Tuple(trace_id String, span_id String)'), link_traces, link_spans)
-        AS links
-FROM {source}
-ARRAY JOIN `spans.trace_id` AS s_trace_id, `spans.span_id` AS s_span_id, `spans.parent_span_id` AS s_parent_span_id,
-    `spans.start_time` AS s_start_time, `spans.end_time` AS s_end_time,
-    `spans.attributes.key` AS ks, `spans.attributes.value` AS vs,
-    `spans.links.trace_id` AS link_traces, `spans.links.span_id` AS link_spans
-WHERE arrayExists(k -> match(k, {sqltext.text(keys)}), ks)"""
+    {_attributes("s_attributes_key", "s_attributes_value")} AS attributes,
+    arrayMap(v -> toUInt8(ascii(v)), s_attributes_value) AS attribute_types,
+    arrayMap((t, s) -> CAST((lower(hex(t)), lower(hex(s))), 'Tuple(trace_id String, span_id String)'),
+        s_links_trace_id, s_links_span_id) AS links
+FROM {staged}
+WHERE arrayExists(k -> match(k, {sqltext.text(keys)}), s_attributes_key)"""
 
 
 def logs(source: str) -> str:
@@ -257,5 +281,5 @@ FROM (
 
 
 def stored_spans() -> str:
-    """Spans of `span_records` that start in [{since}, {until}), with the columns of `spans`."""
+    """Spans of `span_records` that start in [{since}, {until}), with the columns of `DECODED`."""
     return load("stored_spans", "collector")

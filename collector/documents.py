@@ -9,6 +9,8 @@ Source: docs/semantics.md, "Langfuse usage details" for the four shapes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from collector.attributes import (
     COST_DOCUMENT,
     DOCUMENT_BYTES,
@@ -22,7 +24,21 @@ from collector.sqltext import text
 
 DOCUMENTS = (*METADATA_DOCUMENTS, USAGE_DOCUMENT, COST_DOCUMENT, *RAW_USAGE_DOCUMENTS, PROVIDER_DOCUMENT)
 
+_NAMED = {
+    "usage": (USAGE_DOCUMENT,),
+    "cost": (COST_DOCUMENT,),
+    "usage.raw": RAW_USAGE_DOCUMENTS,
+    "provider": (PROVIDER_DOCUMENT,),
+}
+"""Documents whose members go by a shorter name than the attribute's."""
+
 _PAIRS = "Array(Tuple(String, String))"
+
+
+def sources(member: str) -> tuple[str, ...]:
+    """The attributes that may hold the document of `<document>{}.<member>`."""
+    document = member.split(MEMBERS)[0]
+    return _NAMED.get(document, (document,))
 
 
 def document(key: str) -> str:
@@ -31,15 +47,20 @@ def document(key: str) -> str:
     return f"if(length({found}) <= {DOCUMENT_BYTES}, {found}, '')"
 
 
-def members() -> str:
-    """All pairs of all documents of a span, as `Array(Tuple(String, String))`."""
-    parts = [_flat(key) for key in METADATA_DOCUMENTS]
-    parts.append(f"arrayMap(u -> {_usage('u')}, [{document(USAGE_DOCUMENT)}])[1]")
-    parts.append(f"arrayMap(u -> {_cost('u')}, [{document(COST_DOCUMENT)}])[1]")
-    raw = f"concat({', '.join(document(key) for key in RAW_USAGE_DOCUMENTS)})"
-    parts.append(f"arrayMap(u -> {_raw_usage('u')}, [{_literals_as_json(raw)}])[1]")
-    parts.append(f"arrayMap(u -> {_provider('u')}, [{document(PROVIDER_DOCUMENT)}])[1]")
-    return f"CAST(arrayConcat({', '.join(parts)}), {text(_PAIRS)})"
+def members(has_key: Callable[[str], bool]) -> str:
+    """All pairs of all documents of a span, as `Array(Tuple(String, String))`; `has_key` says which documents occur at all."""
+    parts = [_flat(key) for key in METADATA_DOCUMENTS if has_key(key)]
+    if has_key(USAGE_DOCUMENT):
+        parts.append(f"arrayMap(u -> {_usage('u')}, [{document(USAGE_DOCUMENT)}])[1]")
+    if has_key(COST_DOCUMENT):
+        parts.append(f"arrayMap(u -> {_cost('u')}, [{document(COST_DOCUMENT)}])[1]")
+    if raw := [document(key) for key in RAW_USAGE_DOCUMENTS if has_key(key)]:
+        usage = _literals_as_json(f"concat({', '.join(raw)}, '')")
+        parts.append(f"arrayMap(u -> {_raw_usage('u')}, [{usage}])[1]")
+    if has_key(PROVIDER_DOCUMENT):
+        parts.append(f"arrayMap(u -> {_provider('u')}, [{document(PROVIDER_DOCUMENT)}])[1]")
+    joined = f"arrayConcat({', '.join(parts)})" if parts else "[]"
+    return f"CAST({joined}, {text(_PAIRS)})"
 
 
 def _flat(key: str) -> str:

@@ -136,8 +136,8 @@ class Flusher:
         """The rows of one file, in steps of which each may be done again."""
         if signal is Signal.TRACES:
             self._loader.insert_spans(path, token)
-            found = self._loader.evaluations_of_spans(path)
-        elif signal is Signal.LOGS:
+            return
+        if signal is Signal.LOGS:
             found = self._loader.evaluations_of_logs(path)
         else:
             data = path.read_bytes()

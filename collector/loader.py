@@ -7,54 +7,23 @@ Large inserts, for the engine reads a statement anew each time and these are lon
 
 from __future__ import annotations
 
-import mmap
+import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
-from collector import decode, evaluations, normalise, sqltext
+from collector import census, decode, evaluations, normalise, sqltext
+from collector.census import Census
 from collector.config import FlushConfig
 from collector.decode import LOG_STRUCTURE, SPAN_STRUCTURE
 from storage.client import Store
+from storage.evaluations import insert_evaluations, write_evaluations
 from storage.spans import SPAN_COLUMNS
 
-_DOCUMENT_MARKERS = (b"etadata", b"_details", b"usage.raw", b"usage_object", b"openai.usage")
-_MESSAGE_MARKERS = (b"tool_call", b"toolCall", b"tool_calls")
-_EVENT_MARKERS = (evaluations.EVENT_NAME.encode(),)
-_JUDGING_KEYS = (
-    b"gen_ai.evaluation.name",
-    b"gen_ai.guardrail.status",
-    b"litellm.guardrail.status",
-    b"logfire.feedback.name",
-    b"langgraph.human.decision",
-    b"annotations.",
-    b"evaluations.",
-)
-"""Without one of its markers a segment holds nothing of the kind, and the statement for it is left out."""
-
-_SPAN_ATTRIBUTE = 0x4A
-"""Wire tag of an attribute that is a span's own; those of events have another."""
-
-
-def _contains(data: mmap.mmap, markers: tuple[bytes, ...]) -> bool:
-    return any(data.find(marker) >= 0 for marker in markers)
-
-
-def _has_judging_spans(data: mmap.mmap) -> bool:
-    """
-    Whether one of the keys is, or may be, a span's own attribute, and not an event's: before a key come its tag and length,
-    before those the attribute's. One that follows a prefix is taken for one.
-    """
-    for key in _JUDGING_KEYS:
-        at = data.find(key)
-        while at >= 0:
-            is_whole_key = data[at - 2] == 0x0A
-            if not is_whole_key or _SPAN_ATTRIBUTE in data[at - 6 : at - 3]:
-                return True
-            at = data.find(key, at + len(key))
-    return False
+_JUDGES = re.compile(evaluations.CANDIDATE_KEYS).search
 
 
 class Loader:
@@ -68,14 +37,16 @@ class Loader:
     def __init__(self, store: Store, config: FlushConfig) -> None:
         self._store = store
         self._is_local = store.connection_arguments.get("interface") == "chdb"
-        self._reading = {
-            "max_block_size": 65409,
-            "input_format_max_block_size_bytes": config.block_bytes,
+        self._threads = {
             "max_threads": config.max_threads,
             # the engine's own work on long statements: these passes cost more than they save here
             "optimize_and_compare_chain": 0,
             "query_plan_enable_optimizations": 0,
             "compile_expressions": 0,
+        }
+        self._reading = self._threads | {
+            "max_block_size": 65409,
+            "input_format_max_block_size_bytes": config.block_bytes,
         }
         self._writing = {
             "min_insert_block_size_rows": config.insert_rows,
@@ -89,39 +60,48 @@ class Loader:
         }
 
     def insert_spans(self, path: Path, token: str) -> None:
-        """Normalise every span of the segment into `span_records`; the same `token` again changes nothing."""
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            with_documents, with_messages = _contains(data, _DOCUMENT_MARKERS), _contains(data, _MESSAGE_MARKERS)
-        settings = self._reading | self._writing | self._schema("Spans") | {"insert_deduplication_token": token}
-        columns = ", ".join(SPAN_COLUMNS)
+        """
+        Normalise every span of the segment into `span_records`, and the evaluations that spans and their events hold into
+        `evaluation_records`; the same `token` again changes nothing.
+        """
+        with self.staged(path) as table:
+            counted = census.answer(self._store.frame(census.question(table), settings=self._threads))
+            insert = f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {normalise.staged(table, counted)}"
+            self._store.command(insert, settings=self._threads | self._writing | {"insert_deduplication_token": token})
+            self._insert_evaluations(table, counted, token)
 
-        def statement(source: str) -> str:
-            select = normalise.statement(decode.spans(source), with_documents=with_documents, with_messages=with_messages)
-            return f"INSERT INTO span_records ({columns}) {select}"
-
-        if self._is_local:
-            self._store.command(statement(self._file(path, SPAN_STRUCTURE)), settings=settings)
-        else:
-            self._store.insert_bytes(
-                statement(f"input({sqltext.text(SPAN_STRUCTURE)})") + "\nFORMAT Protobuf", path.read_bytes(), settings
-            )
-
-    def evaluations_of_spans(self, path: Path) -> pl.DataFrame:
-        """Evaluations that the segment's spans and span events hold."""
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            has_events, may_have_more = _contains(data, _EVENT_MARKERS), _has_judging_spans(data)
+    def _insert_evaluations(self, table: str, counted: Census, token: str) -> None:
         found = []
-        if has_events:
-            events = self._frame(
-                path, "Spans", SPAN_STRUCTURE, lambda source: decode.evaluation_events(source, evaluations.EVENT_NAME)
-            )
-            found.append(evaluations.from_events(events))
-        if may_have_more:
-            spans = self._frame(
-                path, "Spans", SPAN_STRUCTURE, lambda source: decode.evaluation_spans(source, evaluations.CANDIDATE_KEYS)
-            )
-            found.append(evaluations.from_spans(spans))
-        return pl.concat(found) if found else pl.DataFrame()
+        if counted.has_event(evaluations.EVENT_NAME):
+            events = decode.evaluation_events(table, evaluations.EVENT_NAME, counted)
+            if counted.has_odd_evaluations:
+                found.append(evaluations.from_events(self._store.frame(events, settings=self._threads)))
+            else:
+                insert_evaluations(self._store, evaluations.plain.select(events), f"{token}-plain", self._threads)
+        if any(map(_JUDGES, counted.keys or ())):
+            spans = decode.evaluation_spans(table, evaluations.CANDIDATE_KEYS)
+            found.append(evaluations.from_spans(self._store.frame(spans, settings=self._threads)))
+        if found:
+            write_evaluations(self._store, pl.concat(found), token)
+
+    @contextmanager
+    def staged(self, path: Path) -> Iterator[str]:
+        """The spans of a segment in a table in memory, where several statements read them: parsing costs more than keeping."""
+        table = f"staged_{uuid.uuid4().hex}"
+        create = f"CREATE TABLE {table} ENGINE = Memory"
+        settings = self._reading | self._schema("Spans")
+        try:
+            if self._is_local:
+                source = self._file(path, SPAN_STRUCTURE)
+                self._store.command(f"{create} AS {decode.staged_spans(source)}", settings=settings)
+            else:
+                structure = sqltext.text(SPAN_STRUCTURE)
+                self._store.command(f"{create} EMPTY AS {decode.staged_spans(f'null({structure})')}")
+                insert = f"INSERT INTO {table} {decode.staged_spans(f'input({structure})')}\nFORMAT Protobuf"
+                self._store.insert_bytes(insert, path.read_bytes(), settings)
+            yield table
+        finally:
+            self._store.command(f"DROP TABLE IF EXISTS {table}")
 
     def evaluations_of_logs(self, path: Path) -> pl.DataFrame:
         """Evaluations among the segment's log records."""

@@ -1,55 +1,74 @@
 """
-SQL that translates the attributes of a span once and puts what they say in the order of field and rank.
+SQL that finds, for each field, the best of the attributes that feed it.
 
-Each function gives derived columns by name (`normalise.statement` chains them). Lambda variables: `k` key, `t` text, `c` code,
-`v` value as read, `i` position.
+Of the keys of a field only those that the census counted are looked at, best first; a value that cannot be read, or that means
+"not set", gives way to the next. Derived columns by name (`normalise` chains them):
+
+    plain           texts of the attributes without one layer of JSON quoting; '' for what means "not set"
+    said_<field>    what each of its keys says, best first; '' where the span lacks the key (fields that are read)
+    read_<field>    the same as the field reads it; '' for what is none
+    p_<field>       the one that counts
 """
 
 from __future__ import annotations
 
 from collector import sqltext
-from collector.attributes import COUNTS, FIELDS, MEMBERS, MISSING, SCRUBBED, Reading
-from collector.codes import BITS, COUNTS_END, FIELD_IDS, codes
+from collector.attributes import COST_SOURCES, COUNTS, FIELDS, MEMBERS, MISSING, SCRUBBED, Reading
+from collector.census import Census
 from collector.dialects import FRAMEWORKS, KINDS, PROVIDERS
 
-_WEAK_ZERO = [FIELD_IDS[name] for name, field in COUNTS.items() if field.zero_is_weak]
+EMPTY = "''"
 
 
-def derived(*, with_documents: bool) -> dict[str, str]:
+def derived(census: Census) -> dict[str, str]:
     """From `keys` and `texts` (and `members` of documents) to one text per field, named `p_<field>`."""
-    gathered = _gathered(with_documents=with_documents)
-    return _translated() | gathered | _unwrapped() | _ranked() | _placed() | _picked()
+    columns = {"plain": _plain("texts"), "plain_members": _plain("members.2")}
+    for name, field in FIELDS.items():
+        columns |= _picked(name, census) if field.reading is Reading.TEXT else _read(name, census)
+    return columns | _told(census) | _counted(census)
 
 
-def _translated() -> dict[str, str]:
-    """Codes of the attributes, and what is known of the span from their keys alone."""
-    first, second = codes()
-    both = {key: first.get(key, 0) + 65536 * second.get(key, 0) for key in first}
-    exact = {key: bit for key, bit in BITS.items() if not key.endswith("*")}
-    families = {key[:-1]: bit for key, bit in BITS.items() if key.endswith("*")}
-    bits = [f"transform(k, {sqltext.texts(exact)}, {sqltext.numbers(exact.values(), 'UInt64')}, toUInt64(0))"]
-    bits += [f"startsWith(k, {sqltext.text(prefix)}) * {bit}" for prefix, bit in families.items()]
-    roles = sqltext.numbers(both.values(), "UInt32")
+def _seen(name: str, census: Census) -> list[str]:
+    """The keys of a field that occur, best first."""
+    return [key for key in FIELDS[name].keys if census.has_key(key)]
+
+
+def _plain(texts: str) -> str:
+    return (
+        f"arrayMap(t -> multiIf(t IN {sqltext.tuple_of(MISSING)} OR startsWith(t, {sqltext.text(SCRUBBED)}), '', "
+        f"ascii(t) = 34 AND isValidJSON(t), JSONExtractString(t), t), {texts})"
+    )
+
+
+def _said(key: str) -> str:
+    if MEMBERS in key:
+        return f"plain_members[indexOf(members.1, {sqltext.text(key)})]"
+    return f"plain[indexOf(keys, {sqltext.text(key)})]"
+
+
+def _picked(name: str, census: Census) -> dict[str, str]:
+    """A field that takes any text."""
+    said = [_said(key) for key in _seen(name, census)]
+    if len(said) < 2:
+        return {f"p_{name}": said[0] if said else EMPTY}
+    return {f"p_{name}": f"arrayFirst(v -> v != '', [{', '.join(said)}])"}
+
+
+def _read(name: str, census: Census) -> dict[str, str]:
+    """A field that takes what it can read; weak values give way to any other."""
+    keys = _seen(name, census)
+    if not keys:
+        return {f"p_{name}": EMPTY}
+    weak = ("0",) if FIELDS[name].zero_is_weak else FRAMEWORKS if name == "provider" else ()
+    best = f"arrayFirst(v -> v != '', read_{name})"
+    if weak and len(keys) > 1:
+        strong = f"arrayFirst(v -> v NOT IN {sqltext.tuple_of(['', *weak])}, read_{name})"
+        best = f"if({strong} != '', {strong}, {best})"
     return {
-        "roles": f"arrayMap(k -> transform(k, {sqltext.texts(both)}, {roles}, toUInt32(0)), keys)",
-        "second_roles": "arrayMap(r -> toUInt16(bitShiftRight(r, 16)), roles)",
-        "markers": f"arrayReduce('groupBitOr', arrayMap(k -> {' + '.join(bits)}, keys))",
+        f"said_{name}": f"[{', '.join(_said(key) for key in keys)}]",
+        f"read_{name}": f"arrayMap(t -> if(t = '', '', {_READINGS[FIELDS[name].reading]}), said_{name})",
+        f"p_{name}": best if len(keys) > 1 else f"read_{name}[1]",
     }
-
-
-def _gathered(*, with_documents: bool) -> dict[str, str]:
-    """All codes with their keys and texts: the attributes, those in a second role, the members of documents."""
-    first, _ = codes()
-    members = {key: code for key, code in first.items() if MEMBERS in key}
-    parts = {
-        "all_roles": ["arrayMap(r -> toUInt16(bitAnd(r, 65535)), roles)", "arrayFilter(c -> c != 0, second_roles)"],
-        "all_texts": ["texts", "arrayFilter((t, c) -> c != 0, texts, second_roles)"],
-    }
-    if with_documents:
-        roles = sqltext.numbers(members.values(), "UInt16")
-        parts["all_roles"].append(f"arrayMap(p -> transform(p.1, {sqltext.texts(members)}, {roles}, toUInt16(0)), members)")
-        parts["all_texts"].append("members.2")
-    return {alias: f"arrayConcat({', '.join(listed)})" for alias, listed in parts.items()}
 
 
 def _read_count() -> str:
@@ -68,6 +87,7 @@ def _read_provider() -> str:
 
 
 _READINGS = {
+    Reading.COUNT: _read_count(),
     Reading.KIND: sqltext.lookup("lower(t)", KINDS),
     Reading.PROVIDER: _read_provider(),
     Reading.ROUTE: "if(startsWith(t, '/') OR position(t, '://') > 0, '', t)",
@@ -76,52 +96,34 @@ _READINGS = {
 }
 
 
-def _unwrapped() -> dict[str, str]:
-    """Texts of mapped attributes without one layer of JSON quoting; '' for what is missing or not mapped."""
-    missing = sqltext.tuple_of(MISSING)
+def _told(census: Census) -> dict[str, str]:
+    """Which key a value came from, where that matters."""
+    tellers = dict(zip(FIELDS["cost"].keys, COST_SOURCES, strict=True))
+    costs, inputs = _seen("cost", census), _seen("input_tokens", census)
+    told = sqltext.texts(tellers[key] for key in costs)
+    # usage documents are read into their inclusive form already
+    is_document = ", ".join(str(int(MEMBERS in key)) for key in inputs)
     return {
-        "plain_texts": f"arrayMap((c, t) -> multiIf(c = 0 OR t IN {missing} OR startsWith(t, {sqltext.text(SCRUBBED)}), '', "
-        "ascii(t) = 34 AND isValidJSON(t), JSONExtractString(t), t), all_roles, all_texts)"
+        "cost_teller": f"{told}[indexOf(read_cost, p_cost)]" if costs else EMPTY,
+        "is_from_document": f"p_input_tokens != '' AND [{is_document}][indexOf(read_input_tokens, p_input_tokens)] = 1"
+        if "1" in is_document
+        else "false",
     }
 
 
-def _ranked() -> dict[str, str]:
-    """Readable values in the order of field, then strength, then rank; equal ranks in the order of the attributes."""
-    read_by = {
-        reading: [str(FIELD_IDS[name]) for name, field in FIELDS.items() if field.reading is reading] for reading in Reading
-    }
-    branches = "".join(f"intDiv(c, 256) IN ({', '.join(read_by[reading])}), {sql}, " for reading, sql in _READINGS.items())
-    weak = (
-        f"(v = '0' AND intDiv(c, 256) IN ({', '.join(map(str, _WEAK_ZERO))})) OR "
-        f"(intDiv(c, 256) = {FIELD_IDS['provider']} AND v IN {sqltext.tuple_of(FRAMEWORKS)})"
-    )
-    rank = "bitShiftLeft(toUInt64(intDiv(c, 256)), 48) + bitShiftLeft(toUInt64(bitAnd(c, 255)), 40) + i"
+def _counted(census: Census) -> dict[str, str]:
+    """Counts that could not be read, and counts that disagree."""
+    bad, disagreeing, losers = [], [], []
+    for name in COUNTS:
+        keys = _seen(name, census)
+        if keys:
+            bad.append(f"arrayExists((t, v) -> t != '' AND v = '', said_{name}, read_{name})")
+        if len(keys) > 1:
+            disagreeing.append(f"arrayExists(v -> v != '' AND v != p_{name}, read_{name})")
+            named = sqltext.texts(f"conflict.{key}" for key in keys)
+            losers.append(f"arrayMap((k, v) -> (k, if(v = p_{name}, '', v)), {named}, read_{name})")
     return {
-        "read_values": f"arrayMap((c, t) -> multiIf(t = '', '', c < {COUNTS_END}, {_read_count()}, {branches}t), "
-        "all_roles, plain_texts)",
-        "ranking": "arraySort(arrayFilter(x -> x != 0, arrayMap((c, v, i) -> "
-        f"if(v = '', 0, {rank} + if({weak}, bitShiftLeft(toUInt64(1), 47), 0)), "
-        "all_roles, read_values, arrayEnumerate(all_roles))))",
-    }
-
-
-def _placed() -> dict[str, str]:
-    """The ranking as two arrays: which field, and where its value is."""
-    return {
-        "fields": "arrayMap(x -> toUInt8(bitShiftRight(x, 48)), ranking)",
-        "places": "arrayMap(x -> toUInt32(x), ranking)",
-    }
-
-
-def _picked() -> dict[str, str]:
-    """One text per field: that of its first place, '' when it has none."""
-    columns = {f"p_{name}": f"read_values[places[indexOf(fields, {number})]]" for name, number in FIELD_IDS.items()}
-    cost_rank = f"toUInt8(bitAnd(bitShiftRight(ranking[indexOf(fields, {FIELD_IDS['cost']})], 40), 127))"
-    return columns | {
-        "cost_rank": cost_rank,
-        # usage documents are read into their inclusive form already; their values lie beyond the attributes
-        "is_from_document": f"places[indexOf(fields, {FIELD_IDS['input_tokens']})] > length(keys)",
-        "twice": f"arrayFilter((f, g) -> f = g AND f <= {len(COUNTS)}, fields, arrayPopBack(arrayPushFront(fields, 0)))",
-        "n_bad_counts": f"arrayCount((c, t, v) -> c > 0 AND c < {COUNTS_END} AND t != '' AND v = '', "
-        "all_roles, plain_texts, read_values)",
+        "has_bad_count": " OR ".join(bad) or "false",
+        "is_conflicting": " OR ".join(disagreeing) or "false",
+        "losers": f"arrayConcat({', '.join(losers)})" if losers else "[]",
     }

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from collector import sqltext
 from collector.attributes import COUNTS
-from collector.codes import has, mask
+from collector.census import Census
 from collector.dialects import (
     CANCELLATIONS,
     DIALECTS,
@@ -16,11 +16,12 @@ from collector.dialects import (
     TIMEOUT_WORDS,
     TIMEOUTS,
 )
+from collector.documents import DOCUMENTS
 
 
-def derived() -> dict[str, str]:
+def derived(census: Census) -> dict[str, str]:
     """From one text per field to what the span says."""
-    return _read() | _judged() | _settled() | _summed()
+    return _read(census) | _judged(census) | _settled(census) | _summed()
 
 
 def read_list(value: str) -> str:
@@ -37,12 +38,14 @@ def read_bool(value: str) -> str:
 
 def first_text(*values: str) -> str:
     """The first that is not ''."""
+    values = tuple(value for value in values[:-1] if value != "''") + values[-1:]
     head = ", ".join(f"{value} != '', {value}" for value in values[:-1])
-    return f"multiIf({head}, {values[-1]})"
+    return f"multiIf({head}, {values[-1]})" if head else values[-1]
 
 
-def resource_text(*keys: str) -> str:
-    return first_text(*(f"resource_attributes[{sqltext.text(key)}]" for key in keys), "''")
+def resource_text(census: Census, *keys: str) -> str:
+    seen = [key for key in keys if census.has_resource_key(key)]
+    return first_text(*(f"resource_attributes[{sqltext.text(key)}]" for key in seen), "''")
 
 
 def _ends_in(value: str, names: Iterable[str]) -> str:
@@ -56,7 +59,7 @@ def named_bits(tests: dict[str, str]) -> str:
     return f"arrayMap(b -> {sqltext.texts(tests)}[b + 1], bitPositionsToArray({mask}))"
 
 
-def _dialect_list() -> str:
+def _dialect_list(census: Census) -> str:
     """Every dialect whose scope, name or keys are here."""
     tests = {}
     for name, dialect in DIALECTS.items():
@@ -65,50 +68,69 @@ def _dialect_list() -> str:
             ways.append(sqltext.starts_with_any("scope_name", dialect.scopes))
         if dialect.names:
             ways.append(f"name IN {sqltext.tuple_of(dialect.names)}")
-        masks = [mask(group) for group in dialect.markers]
-        single = sum({mask for mask in masks if mask.bit_count() == 1})
-        if single:
-            ways.append(f"bitAnd(markers, {single}) != 0")
-        ways += [f"bitAnd(markers, {mask}) = {mask}" for mask in masks if mask.bit_count() > 1]
-        tests[name] = f"({' OR '.join(ways)})"
+        single = [group[0] for group in dialect.markers if len(group) == 1]
+        ways.append(census.present(single))
+        ways += [" AND ".join(census.present([key]) for key in group) for group in dialect.markers if len(group) > 1]
+        ways = [way for way in ways if "false" not in way.split(" AND ")]
+        if ways:
+            tests[name] = f"({' OR '.join(ways)})"
     return named_bits(tests)
 
 
-def _read() -> dict[str, str]:
+def _read(census: Census) -> dict[str, str]:
     """Texts as what they are."""
     exception = "arrayLast((a, n) -> n = 'exception', event_attributes, event_names)['exception.type']"
     first_tokens = (
         f"arrayFilter((t, n) -> n IN {sqltext.tuple_of(FIRST_TOKEN_EVENTS)} AND t >= start_ns, event_times, event_names)"
     )
-    counts = {f"n_{name}": f"toUInt64OrNull(p_{name})" for name in COUNTS}
-    return counts | {
-        "dialects": _dialect_list(),
+    first_token_event = (
+        f"if(hasAny(event_names, {sqltext.texts(FIRST_TOKEN_EVENTS)}) AND notEmpty({first_tokens}), "
+        f"toFloat64(arrayMin({first_tokens}) - start_ns), NULL)"
+    )
+    has_document = census.present(DOCUMENTS)
+    return _numbers(census) | {
+        "dialects": _dialect_list(census),
+        "has_unread_document": f"{has_document} AND empty(members)" if has_document != "false" else "false",
         "cost": "toDecimal64OrNull(p_cost, 9)",
-        "listed_tags": read_list("p_tags"),
-        "listed_reasons": read_list("p_finish_reasons"),
-        "parameter_model": "if(p_parameters = '', '', JSONExtractString(p_parameters, 'model'))",
-        "parameter_stream": "if(p_parameters = '', NULL, JSONExtract(p_parameters, 'stream', 'Nullable(Bool)'))",
-        "exception_type": f"if(has(event_names, 'exception'), {exception}, '')",
-        "first_token_event": f"if(hasAny(event_names, {sqltext.texts(FIRST_TOKEN_EVENTS)}) AND notEmpty({first_tokens}), "
-        f"toFloat64(arrayMin({first_tokens}) - start_ns), NULL)",
+        "listed_tags": read_list("p_tags") if census.has_field("tags") else "emptyArrayString()",
+        "listed_reasons": read_list("p_finish_reasons") if census.has_field("finish_reasons") else "emptyArrayString()",
+        "parameter_model": "if(p_parameters = '', '', JSONExtractString(p_parameters, 'model'))"
+        if census.has_field("parameters")
+        else "''",
+        "parameter_stream": "if(p_parameters = '', NULL, JSONExtract(p_parameters, 'stream', 'Nullable(Bool)'))"
+        if census.has_field("parameters")
+        else "NULL",
+        "exception_type": f"if(has(event_names, 'exception'), {exception}, '')" if census.has_event("exception") else "''",
+        "first_token_event": first_token_event if any(map(census.has_event, FIRST_TOKEN_EVENTS)) else "NULL",
         "duration": "if(end_ns > start_ns AND start_ns > 0, end_ns - start_ns, 0)",
-        "conflicting": "arrayFilter(f -> "
-        "arrayUniq(arrayFilter((v, c) -> intDiv(c, 256) = f AND v != '', read_values, all_roles)) > 1, "
-        "arrayDistinct(twice))",
-        "n_cache": "ifNull(toUInt64OrNull(p_cache_read_tokens), 0) + ifNull(toUInt64OrNull(p_cache_write_tokens), 0)",
-        "n_thought": "ifNull(toUInt64OrNull(p_reasoning_tokens), 0)",
     }
 
 
-def _judged() -> dict[str, str]:
+def _numbers(census: Census) -> dict[str, str]:
+    counts = {f"n_{name}": f"toUInt64OrNull(p_{name})" for name in COUNTS}
+    details = list(COUNTS)[3:]
+    counts |= {f"n_{name}": "NULL" for name in details if not census.has_field(name)}
+    return counts | {
+        "n_cache": "ifNull(n_cache_read_tokens, 0) + ifNull(n_cache_write_tokens, 0)",
+        "n_thought": "ifNull(n_reasoning_tokens, 0)",
+    }
+
+
+def _judged(census: Census) -> dict[str, str]:
     """What several fields decide together."""
-    failed = "(status_code = 2 OR upper(p_level) = 'ERROR')"
-    seconds = f"({has(['agentcc.request_id'])} OR NOT hasAny(dialects, ['fi0', 'fi1']))"
+    failed = "(status_code = 2 OR upper(p_level) = 'ERROR')" if _may_fail(census) else "false"
     has_vendor_model = "hasAny(dialects, ['oi', 'fi0', 'fi1']) AND parameter_model != ''"
     stripped = "arrayElement(splitByChar('/', {}), -1)"
     answered = first_text("p_response_model", "p_request_model")
     is_same = f"{stripped.format(answered)} = {stripped.format('parameter_model')}"
-    return {
+    vendor = {
+        "asked_model": f"if({has_vendor_model}, parameter_model, {first_text('p_request_model', 'parameter_model')})",
+        "answering_model": f"multiIf(NOT ({has_vendor_model}), p_response_model, "
+        f"{answered} = parameter_model, p_response_model, {is_same}, '', {answered})",
+    }
+    if not census.has_field("parameters"):
+        vendor = {"asked_model": "p_request_model", "answering_model": "p_response_model"}
+    return vendor | {
         "is_failed": failed,
         "gap": "if(n_total_tokens IS NULL OR (n_input_tokens IS NULL AND n_output_tokens IS NULL), 0, "
         "toInt64(assumeNotNull(n_total_tokens)) - toInt64(ifNull(n_input_tokens, 0)) - toInt64(ifNull(n_output_tokens, 0)))",
@@ -118,17 +140,24 @@ def _judged() -> dict[str, str]:
         + "".join(f"startsWith(name, {sqltext.text(start)}), {sqltext.text(kind)}, " for start, kind in KIND_BY_NAME_ALONE)
         + "p_request_model != '' AND n_input_tokens IS NOT NULL, 'llm', 'other')",
         "error_name": first_text("p_error_type", "exception_type", "p_error_code"),
-        "http_code": _first_number(),
-        "asked_model": f"if({has_vendor_model}, parameter_model, {first_text('p_request_model', 'parameter_model')})",
-        "answering_model": f"multiIf(NOT ({has_vendor_model}), p_response_model, "
-        f"{answered} = parameter_model, p_response_model, {is_same}, '', {answered})",
-        "first_token_ns": "multiIf("
-        f"p_first_token_seconds != '', {_first_token('p_first_token_seconds', 'true')}, "
-        f"p_first_token_either != '', {_first_token('p_first_token_either', seconds)}, "
-        f"p_first_token_ms != '', {_first_token('p_first_token_ms', 'false')}, "
-        "first_token_event IS NOT NULL, if(first_token_event <= duration, first_token_event, NULL), "
-        f"p_first_token_at != '', {_first_token_at()}, NULL)",
+        "http_code": _first_number() if census.has_field("http_status", "error_type", "error_code") else "NULL",
+        "first_token_ns": _first_token_ns(census),
     }
+
+
+def _first_token_ns(census: Census) -> str:
+    seconds = f"({census.present(['agentcc.request_id'])} OR NOT hasAny(dialects, ['fi0', 'fi1']))"
+    ways = {
+        "first_token_seconds": _first_token("p_first_token_seconds", "true"),
+        "first_token_either": _first_token("p_first_token_either", seconds),
+        "first_token_ms": _first_token("p_first_token_ms", "false"),
+    }
+    branches = [f"p_{name} != '', {way}" for name, way in ways.items() if census.has_field(name)]
+    if any(map(census.has_event, FIRST_TOKEN_EVENTS)):
+        branches.append("first_token_event IS NOT NULL, if(first_token_event <= duration, first_token_event, NULL)")
+    if census.has_field("first_token_at"):
+        branches.append(f"p_first_token_at != '', {_first_token_at()}")
+    return f"multiIf({', '.join(branches)}, NULL)" if branches else "NULL"
 
 
 def _first_number() -> str:
@@ -153,7 +182,13 @@ def _first_token_at() -> str:
     return f"if({moment} >= start_ns AND {moment} - start_ns <= duration, toUInt64({moment} - start_ns), NULL)"
 
 
-def read_status() -> str:
+def _may_fail(census: Census) -> bool:
+    return census.has_errors or census.has_field("level")
+
+
+def read_status(census: Census) -> str:
+    if not _may_fail(census):
+        return "if(status_code = 1, 'ok', 'unset')"
     codes_of = "toString(ifNull(http_code, 0))"
     message = "lower(concat(status_message, ' ', p_level_message))"
     words = " OR ".join(f"position({message}, {sqltext.text(word)}) > 0" for word in TIMEOUT_WORDS)
@@ -165,15 +200,20 @@ def read_status() -> str:
     return f"multiIf(is_failed, {failure}, status_code = 1, 'ok', 'unset')"
 
 
-def _settled() -> dict[str, str]:
+def _settled(census: Census) -> dict[str, str]:
     """Tokens in their inclusive form: input contains cached, output contains reasoning. A second run changes nothing."""
+    has_cache, has_thought = census.has_field("cache_read_tokens", "cache_write_tokens"), census.has_field("reasoning_tokens")
     is_open = "gap > 0 AND n_cache = n_thought AND n_cache = gap"
     return {
-        "is_undecidable": f"NOT is_from_document AND {is_open}",
+        "is_undecidable": f"NOT is_from_document AND {is_open}" if has_cache and has_thought else "false",
         "adds_cache": "NOT is_from_document AND n_cache > 0 AND ((gap > 0 AND NOT (n_cache = n_thought AND n_cache = gap) "
-        "AND (gap = n_cache OR (gap != n_thought AND gap = n_cache + n_thought))) OR ifNull(n_input_tokens, n_cache) < n_cache)",
+        "AND (gap = n_cache OR (gap != n_thought AND gap = n_cache + n_thought))) OR ifNull(n_input_tokens, n_cache) < n_cache)"
+        if has_cache
+        else "false",
         "adds_thought": "NOT is_from_document AND n_thought > 0 AND ((gap > 0 AND gap != n_cache "
-        "AND (gap = n_thought OR gap = n_cache + n_thought)) OR ifNull(n_output_tokens, n_thought) < n_thought)",
+        "AND (gap = n_thought OR gap = n_cache + n_thought)) OR ifNull(n_output_tokens, n_thought) < n_thought)"
+        if has_thought
+        else "false",
     }
 
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from collector import decode, normalise
+from collector import census, normalise
 from storage.client import Store
 from storage.clock import Clock, WallClock
 from storage.job_runs import JobRun, JobState, write_job_run
@@ -49,11 +49,12 @@ def renormalise(
     run = JobRun(uuid.uuid4().hex, "renormalize", now())
     write_job_run(store, run)
     hours = store.frame(load("span_hours", "collector"), {"since": since, "until": until or now() + timedelta(days=365)})
-    statement = f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {normalise.statement(decode.stored_spans())}"
     n_done = 0
     for done, (hour, n_spans) in enumerate(hours.iter_rows(), start=1):
         end = min(hour + _HOUR, until) if until is not None else hour + _HOUR
-        store.command(statement, {"since": max(hour, since), "until": end}, _SETTINGS)
+        period = {"since": max(hour, since), "until": end}
+        counted = census.answer(store.frame(load("stored_census", "collector"), period))
+        store.command(f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {normalise.stored(counted)}", period, _SETTINGS)
         n_done += n_spans
         run = run.after(rows_read=n_done, rows_written=n_done, progress=done / hours.height)
         write_job_run(store, run)

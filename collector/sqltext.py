@@ -54,6 +54,7 @@ def nested(source: str, columns: Sequence[str], derived: Mapping[str, str], fina
         source: a SELECT with `columns`.
         derived, final: alias -> expression over `columns` and derived columns.
     """
+    derived, final = _without_trivial(derived, final)
     known = {*columns, *derived}
     uses = {alias: _names(expression, known) - {alias} for alias, expression in derived.items()}
     middle = set[str]().union(*uses.values())
@@ -71,6 +72,18 @@ def nested(source: str, columns: Sequence[str], derived: Mapping[str, str], fina
         listed = ",\n    ".join(select)
         source = f"SELECT\n    {listed}\nFROM (\n{source}\n)"
     return source
+
+
+_TRIVIAL = re.compile(r"''|[0-9]+|[A-Za-z_][A-Za-z_0-9]*|\[\]|emptyArrayString\(\)")
+
+
+def _without_trivial(derived: Mapping[str, str], final: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Literals and mere names written out where they are named: fewer steps, and the engine drops the branches they decide."""
+    derived, final = dict(derived), dict(final)
+    while trivial := {alias: e for alias, e in derived.items() if _TRIVIAL.fullmatch(e) and e not in derived}:
+        derived = {alias: _replaced(e, trivial) for alias, e in derived.items() if alias not in trivial}
+        final = {alias: _replaced(e, trivial) for alias, e in final.items()}
+    return derived, final
 
 
 def _layers(uses: Mapping[str, set[str]], wanted: set[str]) -> list[set[str]]:

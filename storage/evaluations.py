@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 import polars as pl
 
@@ -38,6 +40,9 @@ EVALUATION_RECORDS = pl.Schema(
 What a writer sends. `score` and `passed` may be null, strings are '' when unknown. Exactly one target is named: trace and
 span, trace, session or response. The table itself derives `evaluation_id`, `row_version` and `written_at`.
 """
+
+
+_SETTINGS = {"insert_deduplicate": 1, "optimize_on_insert": 0, "deduplicate_blocks_in_dependent_materialized_views": 1}
 
 
 class TargetScope(StrEnum):
@@ -79,6 +84,10 @@ def write_evaluations(store: Store, evaluations: pl.DataFrame, token: str) -> No
         evaluations: `EVALUATION_RECORDS`.
         token: names the batch, such as the spool segment it came from.
     """
-    store.insert(
-        "evaluation_records", evaluations, {"insert_deduplication_token": token, "insert_deduplicate": 1, "optimize_on_insert": 0}
-    )
+    store.insert("evaluation_records", evaluations, _SETTINGS | {"insert_deduplication_token": token})
+
+
+def insert_evaluations(store: Store, select: str, token: str, settings: Mapping[str, Any] | None = None) -> None:
+    """The same for the rows of a SELECT with the columns of `EVALUATION_RECORDS`; they never leave the engine."""
+    insert = f"INSERT INTO evaluation_records ({', '.join(EVALUATION_RECORDS.names())}) {select}"
+    store.command(insert, settings={**(settings or {}), **_SETTINGS, "insert_deduplication_token": token})

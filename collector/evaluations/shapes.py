@@ -64,10 +64,10 @@ CANDIDATE_KEYS = (
 """RE2: the span attributes that say something was judged."""
 
 SESSION_KEYS = ("langfuse.session.id", "session.id", "gen_ai.conversation.id")
-_MISSING = ("", "None", "null", "undefined")
+MISSING = ("", "None", "null", "undefined")
 
 # Who is speaking, when only the name says so.
-_BY_NAME = {
+BY_NAME = {
     **dict.fromkeys(
         ("user_feedback", "thumbs", "user_thumbs", "rating", "feedback", "correction", "abandonment", "abandoned"),
         AnnotatorKind.USER.value,
@@ -105,7 +105,7 @@ class Keys:
 
 def known_text(text: pl.Expr) -> pl.Expr:
     """Null for the ways senders spell "not set"."""
-    return pl.when(~text.is_in(_MISSING)).then(text)
+    return pl.when(~text.is_in(MISSING)).then(text)
 
 
 def to_score(text: pl.Expr) -> pl.Expr:
@@ -141,7 +141,7 @@ def finish(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("name")
         .str.to_lowercase()
         .str.replace_all("-", "_")
-        .replace_strict(_BY_NAME, default=AnnotatorKind.UNKNOWN.value, return_dtype=pl.String)
+        .replace_strict(BY_NAME, default=AnnotatorKind.UNKNOWN.value, return_dtype=pl.String)
     )
     annotator = pl.when(pl.col("annotator_kind") == "").then(said_by_name).otherwise("annotator_kind")
     rows = _with_one_target(rows).with_columns(

@@ -82,12 +82,18 @@ def resource_spans(spans: Iterable[Span], scope: str = "", resource: Mapping[str
     return made
 
 
-def load_spans(store: Store, directory: Path, groups: Iterable[ResourceSpans]) -> None:
-    """Write `groups` as one segment and load it."""
+def write_segment(directory: Path, groups: Iterable[ResourceSpans]) -> Path:
+    """Write `groups` as one segment."""
     request = ExportTraceServiceRequest(resource_spans=list(groups))
     n_spans = sum(len(scope.spans) for group in request.resource_spans for scope in group.scope_spans)
     path = directory / f"traces-{uuid.uuid4().hex}.segment"
     path.write_bytes(encode(SpoolRecord(Signal.TRACES, "key", RECEIVED_NS, request.SerializeToString(), Counts(n_spans))))
+    return path
+
+
+def load_spans(store: Store, directory: Path, groups: Iterable[ResourceSpans]) -> None:
+    """Write `groups` as one segment and load it."""
+    path = write_segment(directory, groups)
     Loader(store, FlushConfig()).insert_spans(path, path.stem)
     path.unlink()
 
