@@ -200,7 +200,7 @@ def _span_columns(census: Census) -> dict[str, str]:
 
 
 def _texts(census: Census) -> dict[str, str]:
-    """Texts of the attributes. Lists of several elements become JSON, other nested values text that says so; most spans have none."""
+    """Texts of the attributes; lists of several elements as JSON, other nested values as text that says so."""
     hot = f"arrayMap(v -> {any_value.text('v', census.tags, is_hot=True)}, s_attributes_value)"
     columns = {"raw_types": "arrayMap(v -> toUInt8(ascii(v)), s_attributes_value)"}
     if not any_value.may_nest(census.tags):
