@@ -55,12 +55,15 @@ class AssembleJob:
         first = start = self._seen_traces.start(self._watermark)
         n_traces = n_evaluations = 0
         while start < upto:
-            traces = read_touched_traces(self._store, start, upto, self._rules.window_traces)
-            end = _last(traces, self._rules.window_traces, upto)
-            fresh = self._seen_traces.fresh(traces)
-            n_traces += self._assemble_window(fresh, recorder, book)
-            n_evaluations += self._judge_window(start, end, recorder)
-            self._seen_traces.remember(fresh, end)
+            traces, evaluations, end = self._read_window(start, upto)
+            self._assemble_window(traces, recorder, book)
+            # what was said about traces assembled just now is judged already
+            elsewhere = evaluations.join(traces, left_on="target_trace_id", right_on="trace_id", how="anti")
+            self._judge_window(elsewhere, recorder)
+            n_traces += traces["trace_id"].n_unique()
+            n_evaluations += evaluations.height
+            self._seen_traces.remember(traces, end)
+            self._seen_evaluations.remember(evaluations, end)
             # Both feeds are done up to here.
             self._watermark = end
             recorder.reached(end)
@@ -80,11 +83,21 @@ class AssembleJob:
             recorder.advance(0.9 * done / len(hours))
         return n_traces
 
-    def _assemble_window(self, touched: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:
-        if touched.is_empty():
-            return 0
-        times = touched.group_by("trace_id").agg(pl.col("first_start").min(), pl.col("last_start").max(), pl.col("n_spans").sum())
-        return self._assemble_traces(times, recorder, book)
+    def _read_window(self, start: datetime, upto: datetime) -> tuple[pl.DataFrame, pl.DataFrame, datetime]:
+        """What both feeds have that is new (`TOUCHED_TRACES`, `TOUCHED_EVALUATIONS`), and up to which moment."""
+        size = self._rules.window_traces
+        traces = read_touched_traces(self._store, start, upto, size)
+        evaluations = read_touched_evaluations(self._store, start, upto, size)
+        end = min(_last(traces, size, upto), _last(evaluations, size, upto))
+        in_window = pl.col("written_at") <= end
+        return self._seen_traces.fresh(traces.filter(in_window)), self._seen_evaluations.fresh(evaluations.filter(in_window)), end
+
+    def _assemble_window(self, touched: pl.DataFrame, recorder: Recorder, book: PriceBook) -> None:
+        if not touched.is_empty():
+            times = touched.group_by("trace_id").agg(
+                pl.col("first_start").min(), pl.col("last_start").max(), pl.col("n_spans").sum()
+            )
+            self._assemble_traces(times, recorder, book)
 
     def _assemble_traces(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:
         for batch in _batches(times, self._rules.batch_spans):
@@ -102,18 +115,9 @@ class AssembleJob:
         n_outcomes = self._outcomes.of_assembled(spans, facts, now)
         recorder.add(spans.height, priced.height + facts.height + n_outcomes)
 
-    def _judge_window(self, start: datetime, end: datetime, recorder: Recorder) -> int:
-        n_evaluations = 0
-        while start < end:
-            touched = read_touched_evaluations(self._store, start, end, self._rules.batch_evaluations)
-            last = _last(touched, self._rules.batch_evaluations, end)
-            fresh = self._seen_evaluations.fresh(touched)
-            if not fresh.is_empty():
-                self._digest(self._outcomes.traces_of(fresh), lambda part: self._judge_batch(part, recorder))
-            n_evaluations += fresh.height
-            self._seen_evaluations.remember(fresh, last)
-            start = last
-        return n_evaluations
+    def _judge_window(self, touched: pl.DataFrame, recorder: Recorder) -> None:
+        for batch in touched.iter_slices(self._rules.batch_evaluations):
+            self._digest(self._outcomes.traces_of(batch), lambda part: self._judge_batch(part, recorder))
 
     def _judge_batch(self, times: pl.DataFrame, recorder: Recorder) -> None:
         recorder.add(times.height, self._outcomes.of_traces(times, datetime.now(UTC)))

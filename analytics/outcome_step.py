@@ -13,6 +13,7 @@ from analytics.evaluations import resolve_targets
 from analytics.outcomes import trace_outcomes
 from storage.assembly import (
     read_evaluations_about,
+    read_named_kinds,
     read_response_ids,
     read_response_index,
     read_session_index,
@@ -86,8 +87,10 @@ class OutcomeStep:
         return self._load(times, read_trace_facts(self._store, times), read_response_ids(self._store, times))
 
     def _load(self, times: pl.DataFrame, facts: pl.DataFrame, responses: list[str]) -> _Judged | None:
-        sessions = _named(facts, "session_id")
-        evaluations = read_evaluations_about(self._store, facts["trace_id"].unique().to_list(), sessions, responses)
+        by_session, by_response = read_named_kinds(self._store)
+        sessions = _named(facts, "session_id") if by_session else []
+        traces = facts["trace_id"].unique().to_list()
+        evaluations = read_evaluations_about(self._store, traces, sessions, responses if by_response else [])
         if evaluations.is_empty():
             return None
         asked = _named(evaluations, "target_session_id")
@@ -99,7 +102,9 @@ class OutcomeStep:
         ).unique(["trace_id", "mirror_role"], keep="first")
         answers = read_response_index(self._store, _named(evaluations, "target_response_id"))
         targets = resolve_targets(evaluations, index, answers)
-        return _Judged(times, facts, evaluations, targets, read_targets(self._store, evaluations["evaluation_id"].to_list()))
+        # one that names a trace belongs there for good
+        movable = evaluations.filter(pl.col("target_trace_id") == "")["evaluation_id"].to_list()
+        return _Judged(times, facts, evaluations, targets, read_targets(self._store, movable))
 
     def _moved(self, judged: _Judged) -> list[str]:
         """Traces outside of these that an evaluation belongs to now, or belonged to until now."""
@@ -126,7 +131,8 @@ class OutcomeStep:
         every = pl.concat([*moments, spread.explode("start_time", empty_as_null=False)])
         write_trace_outcomes(self._store, outcomes, every, computed_at)
         # Last: until then, a run cut short still sees from where a judgement moved.
-        news = judged.targets.join(judged.known_targets, on=EVALUATION_TARGETS.names(), how="anti")
+        found = judged.targets.filter(pl.col("resolved_by").is_in(["session", "response"]))
+        news = found.join(judged.known_targets, on=EVALUATION_TARGETS.names(), how="anti")
         write_evaluation_targets(self._store, news, computed_at)
         return outcomes.height + news.height
 

@@ -65,6 +65,12 @@ def read_evaluations_about(
     return _shaped(store.frame(load("read_evaluations_about"), parameters), EVALUATIONS)
 
 
+def read_named_kinds(store: Store) -> tuple[bool, bool]:
+    """Whether any evaluation names a session, and whether any names a response: most installations have neither."""
+    row = store.frame(load("read_named_kinds")).row(0)
+    return bool(row[0]), bool(row[1])
+
+
 def read_session_index(store: Store, sessions: Sequence[str]) -> pl.DataFrame:
     """Every trace of some sessions (`SESSION_INDEX`)."""
     return _shaped(store.frame(load("read_session_index"), {"sessions": list(sessions)}), SESSION_INDEX)

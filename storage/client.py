@@ -35,6 +35,8 @@ _LIMITS = {159: "seconds", 160: "seconds", 241: "memory", 158: "rows", 396: "row
 
 # An insert may carry spans of any day, however wrong a sender's clock is: each month is a partition of its own.
 SETTINGS: dict[str, Any] = {"max_partitions_per_insert_block": 0}
+# Results stay in this process's memory: packing them would only cost time.
+EMBEDDED_SETTINGS: dict[str, Any] = {"output_format_arrow_compression_method": "none"}
 
 
 # What the embedded engine is started with. It takes a write that fails on a full disk for one that succeeded (chDB 4.4: the part
@@ -92,7 +94,7 @@ class Store:
         self.cluster = cluster
         self.is_embedded = arguments.get("interface") == "chdb"
         self._arguments = dict(arguments)
-        self._settings = SETTINGS | (cluster_settings if cluster else {})
+        self._settings = SETTINGS | (cluster_settings if cluster else {}) | (EMBEDDED_SETTINGS if self.is_embedded else {})
         self._owner = owner
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
         self._limited: list[Store] = []

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 import polars as pl
+import polars.selectors as cs
 
 from storage.client import Store
 from storage.sql import load
@@ -115,7 +116,8 @@ def read_metric_counts(store: Store, coarse: Grain, buckets: Sequence[datetime])
 def write_metric_rows(store: Store, grain: Grain, rows: pl.DataFrame, computed_at: datetime) -> int:
     """Upsert `rows` (`METRIC_ROWS`); `computed_at` is their version. Returns how many were written."""
     versioned = rows.select(list(METRIC_ROWS)).with_columns(is_deleted=pl.lit(0, pl.UInt8), computed_at=_version(computed_at))
-    store.insert(grain.value, versioned)
+    # names as numbers and a dictionary; one chunk has one dictionary
+    store.insert(grain.value, versioned.rechunk().with_columns(cs.string().cast(pl.Categorical)))
     return versioned.height
 
 

@@ -26,6 +26,8 @@ HINT_KEYS = (
 """RE2: attribute keys that say something about retries, fallbacks, or the purpose of a call."""
 
 _KEY = ["trace_id", "span_id", "start_time"]
+# Names that repeat come as numbers and a dictionary, half the work of writing each out.
+_AS_DICTIONARIES = {"output_format_arrow_low_cardinality_as_dictionary": 1}
 
 
 def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
@@ -70,7 +72,7 @@ def _read_hours(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
 
 def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
     where = {"trace_ids": traces["trace_id"].to_list(), "hours": _hours(traces)}
-    spans = store.frame(load("read_whole_traces"), where | {"hint_keys": HINT_KEYS})
+    spans = store.frame(load("read_whole_traces"), where | {"hint_keys": HINT_KEYS}, _AS_DICTIONARIES)
     is_telling = pl.col("has_more").cast(pl.Boolean) | pl.col("status").is_in(["error", "timeout"])
     telling = spans.filter(is_telling)["trace_id"].unique()
     spans = spans.drop("has_more")

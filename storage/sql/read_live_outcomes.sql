@@ -1,3 +1,3 @@
 SELECT trace_id, started_at, mirror_role, metric, evaluator, evaluator_version, sampling_rule
 FROM trace_outcomes FINAL
-WHERE toUnixTimestamp(toStartOfHour(started_at)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
+PREWHERE toUnixTimestamp(toStartOfHour(started_at)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))

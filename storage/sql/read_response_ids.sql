@@ -1,4 +1,4 @@
 SELECT DISTINCT response_id
 FROM span_records
-WHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)}
-    AND trace_id IN (SELECT arrayJoin({traces:Array(String)})) AND response_id != ''
+PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({traces:Array(String)}))
+WHERE response_id != ''

@@ -30,4 +30,4 @@ SELECT
     ) AS content,
     if(content = '', NULL, cityHash64(content)) AS input_hash
 FROM span_records FINAL
-WHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
+PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))

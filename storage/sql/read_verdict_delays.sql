@@ -17,7 +17,7 @@ SELECT
     e.received_at AS received_at,
     (toUnixTimestamp64Nano(if({by_receipt:UInt8} = 1, e.received_at, e.evaluated_at)) - toUnixTimestamp64Nano(f.started_at)) / 1e9 AS delay_seconds
 FROM evaluation_records AS e FINAL
-INNER JOIN (SELECT evaluation_id, trace_id FROM evaluation_targets FINAL) AS t ON t.evaluation_id = e.evaluation_id
+LEFT JOIN (SELECT evaluation_id, trace_id FROM evaluation_targets FINAL) AS t ON t.evaluation_id = e.evaluation_id
 INNER JOIN
 (
     SELECT trace_id, min(started_at) AS started_at
@@ -26,6 +26,6 @@ INNER JOIN
         AND service_name = {service:String} AND model_route = {route:String} AND mirror_role != 'shadow'
     GROUP BY trace_id
     SETTINGS prefer_column_name_to_alias = 1
-) AS f ON f.trace_id = t.trace_id
+) AS f ON f.trace_id = if(e.target_trace_id != '', e.target_trace_id, t.trace_id)
 ORDER BY cityHash64(e.evaluation_id)
 LIMIT 200000

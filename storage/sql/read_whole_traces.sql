@@ -13,4 +13,4 @@ SELECT
         OR arrayExists(k -> startsWith(k, 'fallback'), metadata.keys)
         OR arrayExists(k -> k IN ('rollout.route', 'rollout.cohort'), resource_attributes.keys) AS has_more
 FROM span_records FINAL
-WHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
+PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
