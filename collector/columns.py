@@ -17,6 +17,7 @@ from collector.attributes import (
 )
 from collector.census import Census
 from collector.decode import moment
+from collector.ranking import may_conflict
 from collector.readings import first_text, named_bits, read_bool, read_status, resource_text
 
 _METADATA_KEYS = (*(prefix + "*" for prefix in METADATA_PREFIXES), *METADATA_DOCUMENTS)
@@ -159,6 +160,8 @@ def _own_columns() -> dict[str, str]:
 def _metadata(census: Census) -> str:
     """Every attribute under a metadata prefix, the members of metadata documents, and the losers of token conflicts."""
     has_metadata = census.present(_METADATA_KEYS)
+    if has_metadata == "false" and not may_conflict(census):
+        return "map()"
     prefixes = [*METADATA_PREFIXES, *(key + MEMBERS for key in METADATA_DOCUMENTS)]
     ranks = "multiIf(" + "".join(f"startsWith(e.1, {sqltext.text(p)}), {n}, " for n, p in enumerate(prefixes, 1)) + "0)"
     sizes = sqltext.numbers((len(prefix) for prefix in prefixes), "UInt8")

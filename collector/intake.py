@@ -186,12 +186,12 @@ class Intake:
         except (UndecodableError, MalformedJsonError):
             self.count_request(signal, key_id, Entry.UNDECODABLE, "json" if is_json else "protobuf")
             raise
-        rejected = Counter(checked.rejected)
+        rejected = dict(checked.rejected)
         if mapped.n_malformed:
             rejected["its JSON has the wrong shape"] = mapped.n_malformed
         masked = self._masked(signal, checked)
         masked_out = {"masking rule": masked.n_left_out} if masked.n_left_out else {}
-        counts = Counts(checked.n_items + mapped.n_malformed, dict(rejected), masked_out)
+        counts = Counts(checked.n_items + mapped.n_malformed, rejected, masked_out)
         if counts.received:
             self.keep(SpoolRecord(signal, key_id, received_at_ns, masked.payload if counts.spooled else b"", counts))
         return Receipt(counts.received, counts.rejected)

@@ -33,6 +33,11 @@ def _seen(name: str, census: Census) -> list[str]:
     return [key for key in FIELDS[name].keys if census.has_key(key)]
 
 
+def may_conflict(census: Census) -> bool:
+    """Whether a count may come under two keys."""
+    return any(len(_seen(name, census)) > 1 for name in COUNTS)
+
+
 def _plain(texts: str) -> str:
     return (
         f"arrayMap(t -> multiIf(t IN {sqltext.tuple_of(MISSING)} OR startsWith(t, {sqltext.text(SCRUBBED)}), '', "

@@ -112,8 +112,13 @@ def tally_counts(signal: Signal, key_id: str, received_at_ns: int, counts: Count
     def at(entry: Entry, reason: str = "") -> LedgerKey:
         return LedgerKey(minute, signal, key_id, entry, reason)
 
-    tally: Tally = Counter({at(Entry.REQUESTS): 1, at(Entry.RECEIVED): counts.received, at(Entry.ACCEPTED): counts.accepted})
+    tally: Tally = Counter()
+    tally[at(Entry.REQUESTS)] = 1
+    tally[at(Entry.RECEIVED)] = counts.received
+    tally[at(Entry.ACCEPTED)] = counts.accepted
     tally[at(Entry.WRITTEN)] = counts.spooled
-    tally.update({at(Entry.REJECTED, reason): n for reason, n in counts.rejected.items()})
-    tally.update({at(Entry.MASKED_OUT, reason): n for reason, n in counts.masked_out.items()})
+    for reason, n in counts.rejected.items():
+        tally[at(Entry.REJECTED, reason)] = n
+    for reason, n in counts.masked_out.items():
+        tally[at(Entry.MASKED_OUT, reason)] = n
     return tally

@@ -29,6 +29,7 @@ from collector.wire import WireError, embedded, read_varint, to_rows, varint
 _HEADER_FIELD = 200
 _HEADER_TAG = varint(_HEADER_FIELD << 3 | 2)
 _FIXED = struct.Struct("<IQ")
+_TO_JSON = json.JSONEncoder(separators=(",", ":")).encode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -70,7 +71,8 @@ class Segment:
         return self.path.stem
 
     def add(self, tally: Tally, n_items: int, size: int) -> None:
-        self.tally.update(tally)
+        for key, n in tally.items():  # `Counter.update` costs more than all the rest of an append
+            self.tally[key] += n
         self.n_items += n_items
         self.size += size
 
@@ -88,7 +90,7 @@ def encode(record: SpoolRecord) -> bytes:
         "at": record.received_at_ns,
         **record.counts.to_dict(),
     }
-    text = len(body).to_bytes(8, "little") + json.dumps(about, separators=(",", ":")).encode()
+    text = len(body).to_bytes(8, "little") + _TO_JSON(about).encode()
     checksum = zlib.crc32(body, zlib.crc32(text))
     header = embedded(_HEADER_FIELD, checksum.to_bytes(4, "little") + text)
     return varint(len(header)) + header + body

@@ -50,8 +50,10 @@ class _Batch:
 
     def __init__(self) -> None:
         self.items: list[tuple[SpoolRecord, bytes]] = []
-        self.is_done = False
-        self.error: OSError | None = None
+        self.is_durable = False
+        self.error = OSError("another thread failed to write it")
+        self.done = threading.Lock()
+        self.done.acquire()
 
 
 class _Active:
@@ -70,8 +72,9 @@ class Spool:
     """
     Segments in one directory, owned by one process.
 
-    Appending threads share fsyncs: whoever holds the commit lock writes for all that gathered meanwhile. The flusher
-    takes closed segments with `close_segments`, and gives each back with `remove` once its rows are in the store.
+    Appending threads share fsyncs: the first of a batch waits for the commit lock and writes for all that gathered
+    meanwhile. The flusher takes closed segments with `close_segments`, and gives each back with `remove` once its rows are
+    in the store.
 
     Raises (constructor):
         DataDirectoryBusyError: another process uses the directory.
@@ -122,13 +125,21 @@ class Spool:
         data = encode(record)
         with active.gathering:
             batch = active.batch
+            is_leader = not batch.items
             batch.items.append((record, data))
-        with active.committing:
-            if not batch.is_done:
+        if is_leader:
+            with active.committing:
                 with active.gathering:
                     active.batch = _Batch()
-                self._commit(active, record.signal, batch)
-        if batch.error is not None:
+                try:
+                    self._commit(active, record.signal, batch)
+                finally:
+                    batch.done.release()
+        else:
+            # one after the other wakes the next; none waits for the batch that gathered meanwhile
+            with batch.done:
+                pass
+        if not batch.is_durable:
             raise SpoolWriteError(batch.error, self._config.retry_delay_seconds)
 
     def note(self, tally: Tally) -> None:
@@ -142,7 +153,6 @@ class Spool:
         return noted
 
     def _commit(self, active: _Active, signal: Signal, batch: _Batch) -> None:
-        batch.is_done = True
         try:
             self._require_room()
             segment = active.segment or self._open(active, signal)
@@ -154,6 +164,7 @@ class Spool:
         with self._state:
             for record, data in batch.items:
                 segment.add(record.tally(), record.counts.spooled, len(data))
+        batch.is_durable = True
         if segment.size >= self._config.segment_bytes:
             self._close(active)
 
