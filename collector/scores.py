@@ -24,11 +24,12 @@ from pydantic import (
     model_validator,
 )
 
+from collector.evaluations.posted import as_score
 from collector.evaluations.shapes import finish, maps
 from collector.intake import Intake
 from collector.masking import Masker
 from collector.records import Counts, Signal, SpoolRecord
-from storage.evaluations import EVALUATION_RECORDS, AnnotatorKind, SourceForm
+from storage.evaluations import EVALUATION_RECORDS, AnnotatorKind, SourceForm, TargetScope
 
 _EARLIEST, _LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _INVALID = "invalid score"
@@ -44,6 +45,10 @@ def _lower_hex(n_digits: int) -> BeforeValidator:
         return text
 
     return BeforeValidator(check)
+
+
+def _annotator(value: Any) -> Any:
+    return {"llm": "model"}.get(value.lower(), value.lower()) if isinstance(value, str) else value
 
 
 class Score(BaseModel):
@@ -74,6 +79,13 @@ class Score(BaseModel):
         validation_alias=AliasChoices("response_id", "responseId"),
         description="gen_ai.response.id of the call judged, when its span is not at hand",
     )
+    dataset_run_id: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=200,
+        validation_alias=AliasChoices("dataset_run_id", "datasetRunId"),
+        description="experiment run judged as a whole; kept, but no trace's",
+    )
     value: bool | float | str | None = Field(
         default=None, union_mode="smart", description="short for passed (boolean), score (number) or label (text)"
     )
@@ -86,7 +98,7 @@ class Score(BaseModel):
         validation_alias=AliasChoices("explanation", "comment"),
         description="why; or the correction",
     )
-    annotator_kind: AnnotatorKind | None = Field(default=None, description="who judged")
+    annotator_kind: Annotated[AnnotatorKind, BeforeValidator(_annotator)] | None = Field(default=None, description="who judged")
     identifier: str = Field(
         default="",
         max_length=500,
@@ -115,7 +127,7 @@ class Score(BaseModel):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not (self.trace_id or self.session_id or self.response_id):
+        if not (self.trace_id or self.session_id or self.response_id or self.dataset_run_id):
             raise ValueError("name a target: trace_id (with span_id for one span), response_id or session_id")
         if self.span_id and not self.trace_id:
             raise ValueError("span_id needs trace_id")
@@ -189,7 +201,7 @@ def to_evaluations(documents: Sequence[bytes]) -> pl.DataFrame:
         return EVALUATION_RECORDS.to_frame()
     texts = (
         "name", "label", "explanation", "annotator_kind", "identifier", "evaluator_version", "evaluator_error", "sampling_rule",
-        "evaluated_at", "trace_id", "span_id", "session_id", "response_id",
+        "evaluated_at", "trace_id", "span_id", "session_id", "response_id", "dataset_run_id",
     )  # fmt: skip
     frame = pl.DataFrame(
         {name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in texts}
@@ -200,6 +212,7 @@ def to_evaluations(documents: Sequence[bytes]) -> pl.DataFrame:
             "received_at": pl.Series([row["received_at_ns"] for row in rows], dtype=pl.Int64).cast(pl.Datetime("ns", "UTC")),
         }
     )
+    run = pl.col("dataset_run_id")
     moment = pl.col("evaluated_at").str.to_datetime("%Y-%m-%dT%H:%M:%S%.fZ", time_unit="ns", time_zone="UTC")
     return finish(
         frame.with_columns(
@@ -208,6 +221,8 @@ def to_evaluations(documents: Sequence[bytes]) -> pl.DataFrame:
             target_span_id="span_id",
             target_session_id="session_id",
             target_response_id="response_id",
+            target_scope=pl.when(run.is_not_null()).then(pl.lit(TargetScope.EXPERIMENT_ITEM.value)),
+            identifier=pl.when(run.is_not_null()).then(run + "/" + pl.col("identifier").fill_null("")).otherwise("identifier"),
             source_form=pl.lit(SourceForm.API.value),
         )
     )
@@ -218,7 +233,7 @@ def _validated(scores: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]
     rejected = []
     for index, score in enumerate(scores):
         try:
-            documents.append(Score.model_validate(score).document())
+            documents.append(Score.model_validate(as_score(score) if isinstance(score, Mapping) else score).document())
         except ValidationError as error:
             rejected.append(RejectedScore(index, tuple(_sentence(detail) for detail in error.errors(include_url=False))))
     return documents, rejected

@@ -31,4 +31,4 @@ def answers_as_another(request_model: pl.Series, response_model: pl.Series) -> p
     if not other:
         return pl.repeat(False, pairs.height, dtype=pl.Boolean, eager=True)
     others = pl.Series([pl.Series(pair).to_list() for pair in other], dtype=pl.List(pl.String))
-    return pairs.select(pl.concat_list("asked", "answered").is_in(others)).to_series()
+    return pairs.select(pl.concat_list("asked", "answered").is_in(others.implode())).to_series()

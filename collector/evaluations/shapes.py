@@ -130,7 +130,8 @@ def finish(rows: pl.DataFrame) -> pl.DataFrame:
     """
     Rows of `EVALUATION_RECORDS`, sorted, from whatever of its columns a reader found.
 
-    Of the targets that a reader names exactly one is kept, the nearest: span, response, trace, session.
+    Of the targets that a reader names exactly one is kept, the nearest: span, response, trace, session. A reader's own
+    `target_scope` counts where it names none of them.
     """
     lacking = {name: pl.lit(None, kind) for name, kind in EVALUATION_RECORDS.items() if name not in rows.columns}
     rows = rows.with_columns(**lacking)
@@ -167,7 +168,7 @@ def _with_one_target(rows: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit(TargetScope.TRACE.value))
         .when(has_session)
         .then(pl.lit(TargetScope.SESSION.value))
-        .otherwise(pl.lit(TargetScope.UNKNOWN.value))
+        .otherwise("target_scope")
     )
     return rows.with_columns(
         target_scope=scope,

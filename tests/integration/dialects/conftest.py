@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -49,22 +50,36 @@ class Capture:
     running: Running
     store: Store
 
-    def run(self, app: str, *arguments: str, environment: str = "") -> None:
-        """Run `apps/<app>.py` (or `.mjs`) to its end, write what it sent, assemble it."""
+    def run(
+        self, app: str, *arguments: str, environment: str = "", n_calls: int = 0, config: AnalyticsConfig | None = None
+    ) -> None:
+        """
+        Run `apps/<app>.py` (or `.mjs`) to its end, write what it sent, assemble it.
+
+        Args:
+            n_calls: spans of model calls to wait for before the program's input ends, which tells it that it may stop.
+            config: how to assemble.
+        """
         doors = self.running.endpoints
         ours = {"CAPTURE_OTLP_GRPC": doors.otlp_grpc, "CAPTURE_OTLP_HTTP": doors.otlp_http, "CAPTURE_MODELS": self.server.url}
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("OTEL_", "OPENAI_", "LITELLM_"))}
         script = ROOT / "tests/integration/dialects/apps" / f"{app}.mjs"
-        command = (
-            ["node", str(script)] if script.exists() else [python_of(environment), "-m", f"tests.integration.dialects.apps.{app}"]
-        )
-        done = subprocess.run(
-            [*command, *arguments], cwd=ROOT, env=inherited | ours, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stderr[-4000:]
+        module = f"tests.integration.dialects.apps.{app}"
+        command = ["node", str(script)] if script.exists() else [python_of(environment), "-m", module]
+        pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with subprocess.Popen([*command, *arguments], cwd=ROOT, env=inherited | ours, text=True, **pipes) as program:
+            deadline = time.monotonic() + 120
+            while program.poll() is None and self._n_calls() < n_calls and time.monotonic() < deadline:
+                time.sleep(0.5)  # between two looks at what has arrived
+            _, errors = program.communicate(timeout=180)
+        assert program.returncode == 0, errors[-4000:]
         self.running.collector.flush()
-        run = Jobs(self.store, AnalyticsConfig(), WallClock(), PRICES).run("assemble")
+        run = Jobs(self.store, config or AnalyticsConfig(), WallClock(), PRICES).run("assemble")
         assert run.state is JobState.DONE, run.error
+
+    def _n_calls(self) -> int:
+        self.running.collector.flush()
+        return int(self.store.frame("SELECT count() AS n FROM span_records FINAL WHERE kind = 'llm'")["n"].item())
 
     def facts(self, name: str) -> dict[str, Any]:
         """The one trace whose root has this name."""

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from analytics.config import AnalyticsConfig, AssemblyRules
 from tests.integration.dialects.conftest import ROOT, Capture, python_of
 from tests.support.openai_server import Answer
 
@@ -40,7 +41,7 @@ class Told:
 
     Args:
         app: the program and its arguments. package: what it needs beyond the group `dev`, in the environment that tests run in,
-            or in `environment`, which is one of its own.
+            or in `environment`, which is one of its own. suffix: what it adds to the names of requests.
         dialect: what its spans must be recognised as.
         tells_cached: cached tokens are sent.
         n_tries: spans of calls in the story of the fallback; 1 where the failed try is a part of the one call.
@@ -53,6 +54,7 @@ class Told:
     n_tries: int = 2
     session: str = "s1"
     environment: str = ""
+    suffix: str = ""
 
     @property
     def id(self) -> str:
@@ -71,7 +73,7 @@ THREE_STORIES = [
     Told("pydantic_ai_fallback", "pydantic-ai-slim", "pai", n_tries=1, environment="pydantic-ai"),
     Told("langfuse_sdk", "langfuse", "lf", session=""),
     Told("logfire_sdk", "logfire", "pai"),
-    Told("traceloop_sdk", "traceloop-sdk", "oll", environment="traceloop"),
+    Told("traceloop_sdk", "traceloop-sdk", "oll", environment="traceloop", suffix=".workflow"),
     Told("vercel 6", "ai-6", "ai", environment="node"),
     Told("vercel 7", "ai-7", "genai", environment="node"),
 ]
@@ -109,12 +111,12 @@ def test_what_is_reported_is_what_was_served(told: Told, capture: Capture) -> No
 
     cost = COST if told.tells_cached else COST_UNCACHED
     for name, answer in (("plain", PLAIN), ("stream", STREAM)):
-        facts = capture.facts(name)
+        facts = capture.facts(name + told.suffix)
         assert_served(facts, answer, cost[name])
         assert facts["cache_read_tokens"] == (8 if told.tells_cached else None)
         assert (facts["n_model_calls"], facts["retried"], facts["fell_back"]) == (1, False, False)
         assert facts["session_id"] == told.session
-    facts = capture.facts("fallback")
+    facts = capture.facts("fallback" + told.suffix)
     assert_served(facts, RESCUE, cost["fallback"])
     assert (facts["n_model_calls"], facts["retried"], facts["fell_back"]) == (told.n_tries, False, True)
     assert (facts["fallback_to"], facts["models"]) == ("teacher-70b-2026-01-01", ["teacher-70b-2026-01-01"])
@@ -153,3 +155,39 @@ def test_a_litellm_router_with_retries_and_fallbacks(told_by: str, capture: Capt
     assert (fallback["n_model_calls"], fallback["retried"]) == ((3, True) if has_all_tries else (1, False))
     assert (fallback["fell_back"], fallback["n_fallback_calls"]) == (True, 1)
     assert "teacher" in fallback["fallback_to"]
+
+
+def test_a_litellm_proxy_with_a_fallback(capture: Capture) -> None:
+    """The application sends its trace context: what the proxy tells hangs below the span that knows route and cohort."""
+    require("litellm", "litellm-proxy")
+    capture.server.then(PLAIN, STREAM, FAILURE, RESCUE)
+    capture.run("litellm_proxy", environment="litellm-proxy", n_calls=4)
+    assert [served.answer for served in capture.server.served] == [PLAIN, STREAM, FAILURE, RESCUE]
+    assert "ll2" in capture.dialects()
+    for name, answer in (("plain", PLAIN), ("stream", STREAM)):
+        facts = capture.facts(name)
+        assert_served(facts, answer, COST[name])
+        assert (facts["n_model_calls"], facts["retried"], facts["fell_back"]) == (1, False, False)
+        # the proxy answers with the name it was asked for, the group's: that is no model, and no other one
+        assert facts["models"] == ["openai/student-8b"]
+        assert "model_mismatch" not in facts["quality_flags"]
+    facts = capture.facts("fallback")
+    assert_served(facts, RESCUE, COST["fallback"])
+    assert (facts["n_model_calls"], facts["retried"], facts["fell_back"], facts["fallback_to"]) == (2, False, True, "teacher")
+
+
+def test_a_silent_model_is_a_shadow_when_its_group_is_configured_as_one(capture: Capture) -> None:
+    """LiteLLM tells the copy as a call like any other, in the same trace: only the name of its group says what it is."""
+    require("litellm")
+    capture.server.then(PLAIN, STREAM)
+    rules = AssemblyRules(shadow_routes=frozenset({"student-shadow"}))
+    capture.run("litellm_router", "v2", "mirrored", n_calls=2, config=AnalyticsConfig(assembly=rules))
+    served = {answer.request["model"]: answer.answer for answer in capture.server.served}
+    units = capture.store.frame("SELECT * FROM trace_facts FINAL WHERE name != '' ORDER BY mirror_role").to_dicts()
+    assert [(unit["mirror_role"], unit["model_route"]) for unit in units] == [
+        ("primary", "teacher"),
+        ("shadow", "student-shadow"),
+    ]
+    for unit, model in zip(units, ("teacher-70b", "student-8b"), strict=True):
+        assert (unit["input_tokens"], unit["output_tokens"]) == (served[model].input_tokens, served[model].output_tokens)
+        assert (unit["n_logical_calls"], unit["mirror_group"]) == (1, unit["trace_id"])

@@ -66,6 +66,41 @@ def test_a_bare_value_is_told_apart_by_its_type(value: Any, expected: dict[str, 
     assert row["annotator_kind"] == "user"
 
 
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        # Langfuse's own names; a boolean is 0 or 1 there
+        (
+            {"dataType": "BOOLEAN", "value": 0, "source": "EVAL", "observationId": SPAN, "traceId": TRACE, "environment": "prod"},
+            {"label": "false", "score": 0.0, "annotator_kind": "model", "target_span_id": SPAN,
+             "metadata": {"data_type": "BOOLEAN", "environment": "prod"}},
+        ),
+        (
+            {"dataType": "NUMERIC", "value": 0.25, "comment": "why", "traceId": TRACE, "source": "API"},
+            {"score": 0.25, "explanation": "why", "metadata": {"data_type": "NUMERIC"}},
+        ),
+        ({"dataType": "CATEGORICAL", "value": "fail", "sessionId": "s"}, {"label": "fail", "target_session_id": "s"}),
+        (
+            {"dataType": "CORRECTION", "value": "no, 30 days", "traceId": TRACE, "source": "ANNOTATION"},
+            {"explanation": "no, 30 days", "annotator_kind": "human", "metadata": {"data_type": "CORRECTION"}},
+        ),
+        # Phoenix nests what was found, and writes null for what was not
+        (
+            {"annotator_kind": "LLM", "trace_id": TRACE, "span_id": None, "identifier": None,
+             "result": {"label": "ok", "score": 1, "explanation": None}},
+            {"label": "ok", "score": 1.0, "annotator_kind": "model", "target_scope": "trace"},
+        ),
+        ({"datasetRunId": "run-1", "value": 0.9}, {"target_scope": "experiment_item", "identifier": "run-1/", "score": 0.9}),
+    ],
+)  # fmt: skip
+def test_items_as_other_apis_take_them(item: dict[str, Any], expected: dict[str, Any]) -> None:
+    row = accept_one({"name": "quality", **item})
+    found = {name: row.get(name) for name in expected}
+    if "metadata" in found:
+        found["metadata"] = dict(found["metadata"])
+    assert found == expected
+
+
 def test_everything_a_score_may_say() -> None:
     sink = ListSink()
     score = {

@@ -1,4 +1,4 @@
-"""A LiteLLM Router with a retry and a fallback, told by OpenInference, by its own callback, or by that callback's V2."""
+"""A LiteLLM Router with a retry and a fallback, or a silent model, told by OpenInference or by its own callback, V2 or before."""
 
 import asyncio
 import os
@@ -22,9 +22,18 @@ else:
     litellm.callbacks = ["otel"]
 
 
-def deployment(group: str, model: str) -> dict[str, object]:
-    parameters = {"model": f"openai/{model}", "api_base": MODELS, "api_key": "x", "max_retries": 0}
+def deployment(group: str, model: str, **more: str) -> dict[str, object]:
+    parameters = {"model": f"openai/{model}", "api_base": MODELS, "api_key": "x", "max_retries": 0, **more}
     return {"model_name": group, "litellm_params": parameters}
+
+
+async def mirrored() -> None:
+    """The teacher answers; the same is asked of the student, and nobody waits for it. Its group has a name of its own."""
+    groups = [deployment("teacher", TEACHER, silent_model="student-shadow"), deployment("student-shadow", STUDENT)]
+    router = litellm.Router(model_list=groups, num_retries=0)
+    with work("mirrored", route="teacher"):
+        await router.acompletion(model="teacher", messages=MESSAGES)
+    await asyncio.to_thread(sys.stdin.read)  # the copy runs in the background: stop when both have arrived
 
 
 async def main() -> None:
@@ -47,4 +56,4 @@ async def main() -> None:
     await GLOBAL_LOGGING_WORKER.flush()
 
 
-asyncio.run(main())
+asyncio.run(mirrored() if "mirrored" in sys.argv else main())
