@@ -259,6 +259,7 @@ TEXTS = {
             "langfuse.observation.model.name",
             "llm.request.model",
             "llm.model",
+            "decision.request.model_name",
             # Pydantic AI, on the agent: `fallback:first,second`
             "model_name",
         )
@@ -299,8 +300,11 @@ TEXTS = {
             "traceloop.association.properties.session_id",
             "ai.telemetry.metadata.sessionId",
             "metadata.langfuse_session_id",
+            "metadata.session_id",
             "metadata{}.session_id",
+            "metadata.conversation_id",
             "metadata{}.conversation_id",
+            "metadata.thread_id",
             "metadata{}.thread_id",
         )
     ),
@@ -316,6 +320,7 @@ TEXTS = {
             "litellm.end_user.id",
             "metadata.user_api_key_end_user_id",
             "ai.telemetry.metadata.userId",
+            "metadata.user_id",
             "metadata{}.user_id",
         )
     ),
@@ -367,6 +372,7 @@ TEXTS = {
             "llm.finish_reason",
             "llm.response.finish_reason",
             "ai.response.finishReason",
+            "gen_ai.response.stop_reason",
         )
     ),
     "tool_name": Field(("gen_ai.tool.name", "tool.name", "ai.toolCall.name")),

@@ -113,7 +113,8 @@ def _finished(census: Census) -> dict[str, str]:
         "cohort": first_text("p_cohort", tagged["cohort"]),
         "prompt_name": first_text("p_prompt_name", "p_prompt_template"),
         "request_model": "asked_model",
-        "response_model": "answering_model",
+        # what its proxy answers to the client, the group's name, is no model
+        "response_model": "answering_model" if group == "''" else f"if(answering_model = {group}, '', answering_model)",
         "input_tokens": "all_input",
         "output_tokens": "all_output",
         "total_tokens": "multiIf(is_blank, NULL, is_total_given, n_total_tokens, "

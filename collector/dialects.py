@@ -40,7 +40,15 @@ DIALECTS = {
         ),
         markers=(("traceloop.*",), ("llm.request.type",), ("gen_ai.is_streaming",)),
     ),
-    "fi0": Dialect(markers=(("fi.span.kind", "llm.token_count.*"), ("fi.span.kind", "llm.model_name"))),
+    # a call that failed has neither tokens nor the model that answered
+    "fi0": Dialect(
+        markers=(
+            ("fi.span.kind", "llm.token_count.*"),
+            ("fi.span.kind", "llm.model_name"),
+            ("fi.span.kind", "llm.invocation_parameters"),
+            ("fi.span.kind", "llm.input_messages.*"),
+        )
+    ),
     "fi1": Dialect(markers=(("gen_ai.span.kind",), ("fi.span.kind", "gen_ai.*"))),
     "cc": Dialect(names=("chat_completion",), markers=(("agentcc.request_id",),)),
     "lf": Dialect(scopes=("langfuse-sdk",), markers=(("langfuse.*",),)),
@@ -72,6 +80,7 @@ KINDS = {
     "aembedding": "embedding",
     "ai.embed.doembed": "embedding",
     "ai.embedmany.doembed": "embedding",
+    "ai.rerank.dorerank": "rerank",
     "rerank": "rerank",
     "reranker": "rerank",
     "arerank": "rerank",
@@ -91,6 +100,7 @@ KINDS = {
     "ai.streamobject": "chain",
     "ai.embed": "chain",
     "ai.embedmany": "chain",
+    "ai.rerank": "chain",
     "tool": "tool",
     "execute_tool": "tool",
     "ai.toolcall": "tool",
@@ -163,7 +173,8 @@ TIMEOUTS = (
 )
 """Error types that are a timeout; also with a module in front. Tested before anything else about an error."""
 
-CANCELLATIONS = ("CancelledError", "AbortError", "APIUserAbortError", "499")
+CANCELLATIONS = ("CancelledError", "AbortError", "APIUserAbortError", "GeneratorExit", "499")
+"""`GeneratorExit` is how a stream in Python learns that its reader left."""
 
 TIMEOUT_WORDS = ("timeout", "timed out", "deadline_exceeded", "deadline exceeded", "deadlineexceeded", "etimedout")
 """What a status message of a timeout contains, in lower case."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from collector import sqltext
-from collector.attributes import COUNTS
+from collector.attributes import COUNTS, DOCUMENT_BYTES, MISSING
 from collector.census import Census
 from collector.dialects import (
     CANCELLATIONS,
@@ -88,9 +88,11 @@ def _read(census: Census) -> dict[str, str]:
         f"toFloat64(arrayMin({first_tokens}) - start_ns), NULL)"
     )
     has_document = census.present(DOCUMENTS)
+    is_unreadable = f"t NOT IN {sqltext.tuple_of(MISSING)} AND (length(t) > {DOCUMENT_BYTES} OR JSONType(t) != 'Object')"
+    has_unread = f"arrayExists((k, t) -> k IN {sqltext.tuple_of(DOCUMENTS)} AND {is_unreadable}, keys, texts)"
     return _numbers(census) | {
         "dialects": _dialect_list(census),
-        "has_unread_document": f"{has_document} AND empty(members)" if has_document != "false" else "false",
+        "has_unread_document": f"{has_document} AND empty(members) AND {has_unread}" if has_document != "false" else "false",
         "cost": "toDecimal64OrNull(p_cost, 9)",
         "listed_tags": read_list("p_tags") if census.has_field("tags") else "emptyArrayString()",
         "listed_reasons": read_list("p_finish_reasons") if census.has_field("finish_reasons") else "emptyArrayString()",

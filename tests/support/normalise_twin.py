@@ -91,14 +91,18 @@ class _Twin:
 
     def _members(self) -> dict[str, str]:
         found = {}
+        n_unread = 0
         for key in METADATA_DOCUMENTS:
+            text = self.attributes.get(key, "")
             try:
-                document = json.loads(self.attributes.get(key, ""))
+                document = json.loads(text)
             except ValueError:
-                continue
+                document = None
             if isinstance(document, dict):
                 found |= {f"{key}{{}}.{name}": str(value) for name, value in document.items()}
-        if not found and any(key in self.attributes for key in METADATA_DOCUMENTS):
+            else:
+                n_unread += text not in MISSING
+        if n_unread and not found:
             self.flags.add("unread_document")
         return found
 

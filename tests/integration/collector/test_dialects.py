@@ -214,6 +214,27 @@ CASES = [
         {"model_route": "", "request_model": "openai/gpt-4o"},
     ),
     Case(
+        "ll2: the proxy answers with the group's name",
+        {
+            "gen_ai.request.model": "student",
+            "gen_ai.response.model": "student",
+            "litellm.provider.model": "openai/student-8b",
+            "litellm.call_type": "acompletion",
+        },
+        {"model_route": "student", "request_model": "openai/student-8b", "response_model": ""},
+    ),
+    Case(
+        "fi0: a call that failed says only what was asked",
+        {
+            "fi.span.kind": "LLM",
+            "llm.invocation_parameters": '{"model": "student-8b"}',
+            "llm.input_messages.0.message.role": "user",
+        },
+        {"dialects": ["fi0"], "kind": "llm", "request_model": "student-8b", "status": "error", "input_tokens": None},
+        scope="traceai_openai",
+        span={"code": 2},
+    ),
+    Case(
         "oll: a tool span",
         {"traceloop.span.kind": "tool", "traceloop.entity.name": "search"},
         {"kind": "tool", "operation": "tool", "tool_name": "search", "dialects": ["oll"]},
@@ -639,6 +660,9 @@ TRAPS = [
     Case("end before start", {}, {"duration_ns": 0, "quality_flags": ["end_before_start"]}, span={"seconds": -1}),
     Case("dropped attributes are said", {}, {"quality_flags": ["dropped_attributes"]}, span={"dropped_attributes_count": 3}),
     Case("a document that is none", {"metadata": "{broken"}, {"metadata": {}, "quality_flags": ["unread_document"]}),
+    Case("a document without anything to read", {"metadata": "{}", "ai.response.providerMetadata": '{"openai": {}}'}, {"quality_flags": []}),
+    Case("a stream that nobody reads any more", {"error.type": "GeneratorExit"}, {"status": "cancelled"}, span={"code": 2}),
+    Case("a session in flat metadata", {"metadata.thread_id": "t-1", "metadata.user_id": "u-1"}, {"session_id": "t-1", "user_id": "u-1"}),
     Case("a service without a name", {}, {"service_name": "unknown_service"}, resource={"service.name": "unknown_service"}),
     Case(
         "evaluation is to be expected",
