@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
+from typing import Literal
 
 import structlog
 
@@ -27,6 +28,7 @@ from alerts.signals import WITHDRAWN, is_withdrawn, over_because, quiet_signal, 
 from alerts.templates import Templates
 from alerts.thresholds import Judgement, comparison_id, judge
 from alerts.verdict import Verdict, from_json
+from analytics.config import MaturityRules
 from storage.alerts import EventKind, SubjectKind, read_alert_counts, read_live_events, read_notices, read_silences, write_events
 from storage.client import Store
 from storage.clock import Clock, WallClock
@@ -57,6 +59,8 @@ class Alerter:
         rollouts: those declared in the settings file.
         wall: the wall clock; leases, silences, reminders and retries follow it.
         public_url: says the address of the pages, when the settings do not; asked at each tick.
+        replays_history: the evidence's clock is that of the events: what is imported pages as it would have when it happened.
+        maturity: how long metrics wait for late verdicts, as the jobs count them.
 
     Raises:
         NotifyUrlError: a channel's URL is wrong.
@@ -72,13 +76,17 @@ class Alerter:
         rollouts: Sequence[RolloutConfig] = (),
         wall: Clock | None = None,
         public_url: Callable[[], str] = str,
+        replays_history: bool = False,
+        maturity: MaturityRules | None = None,
     ) -> None:
         self._store = store
         self._config = config
         self._clock = clock
         self._wall = wall or WallClock()
         self.registry = RolloutRegistry(store, rollouts, clock, self._wall)
-        self.evaluator = Evaluator(store, config.method)
+        self._replays_history = replays_history
+        counts_by: Literal["wall", "event"] = "event" if replays_history else "wall"
+        self.evaluator = Evaluator(store, config.method, maturity or MaturityRules(), counts_by)
         self.refresh_failures: Counter[str] = Counter()
         templates = Templates(config.templates_directory)
         templates.check()
@@ -144,14 +152,32 @@ class Alerter:
         now = self._clock.now()
         self.registry.discover()
         rollouts = {rollout.name: rollout for rollout in self.registry.all()}
+        self._restart_detectors([rollout.config for rollout in rollouts.values() if rollout.is_active], now)
         verdicts = self.evaluator.tick([rollout.config for rollout in rollouts.values() if rollout.is_active], now)
         withdrawn = self._withdrawn([rollouts[verdict.rollout].config for verdict in verdicts if verdict.pages], now)
         signals = {
-            verdict.comparison_id: verdict_signal(verdict, WITHDRAWN if verdict.rollout in withdrawn else "")
+            verdict.comparison_id: verdict_signal(
+                verdict, WITHDRAWN if verdict.rollout in withdrawn else "", replays_history=self._replays_history
+            )
             for verdict in verdicts
         }
         self._advance(signals, verdicts, rollouts, now)
         return verdicts
+
+    def _restart_detectors(self, rollouts: Sequence[RolloutConfig], now: datetime) -> None:
+        """Established candidates: once somebody has taken an alarm, its detector starts again from zero."""
+        established = [rollout.name for rollout in rollouts if rollout.mode == "drift"]
+        opened = self.evaluator.drifting(established) if established else []
+        if not opened:
+            return
+        ids = [known for comparison in opened for known in (comparison.comparison_id, comparison.follows) if known]
+        incidents = _by_comparison(fold(read_live_events(self._store, ids)))
+        for comparison in opened:
+            mine, before = (incidents.get(known, []) for known in (comparison.comparison_id, comparison.follows))
+            if any(incident.accepted_at for incident in (*mine, *before)):
+                self.evaluator.restart(comparison.rollout.name, now, is_accepted=True)
+            elif any(incident.acknowledged_at for incident in mine):
+                self.evaluator.restart(comparison.rollout.name, now)
 
     def _withdrawn(self, paging: Sequence[RolloutConfig], now: datetime) -> set[str]:
         """Those rollouts, of `paging`, whose candidate is out of traffic."""

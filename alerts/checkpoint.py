@@ -15,6 +15,7 @@ from alerts.ledger import Ledger
 from alerts.method.weights import StreamKey
 from alerts.rules import MINUTES_PER_DAY, Rules
 from alerts.state import ComparisonState
+from storage.settled import SETTLED
 
 
 def to_bytes(state: ComparisonState) -> bytes:
@@ -79,12 +80,37 @@ def unpack(rules: Rules, text: str) -> ComparisonState:
 
 def rebuild(rules: Rules, settled: pl.DataFrame) -> ComparisonState:
     """The state after settled rows (`SETTLED`), taken in day by day in the order in which they were settled."""
-    return replay(ComparisonState(rules), settled)
+    return replay(ComparisonState(rules), [settled])
 
 
-def replay(state: ComparisonState, settled: pl.DataFrame, frontiers: dict[int, int] | None = None) -> ComparisonState:
-    """Take in rows that were settled after `state`; `frontiers` are known from elsewhere, else those the rows imply."""
+def replay(state: ComparisonState, pieces: Iterable[pl.DataFrame], frontiers: dict[int, int] | None = None) -> ComparisonState:
+    """
+    Take in rows that were settled after `state`, in the order in which they were.
+
+    Args:
+        pieces: `SETTLED` rows, each piece of later minutes than the one before; held at once are a piece, and what waits for rows
+            of later minutes that were settled earlier.
+        frontiers: those known from elsewhere; else those the rows imply.
+    """
     rules = state.rules
+    waiting = SETTLED.to_frame().with_columns(*(pl.lit(0, pl.Int64).alias(name) for name in ("group", "at", "day")))
+    for piece in pieces:
+        if piece.is_empty():
+            continue
+        timed = pl.concat([waiting, _timed(piece, rules)])
+        # Nothing is settled before its minute: what was settled on days before the last minute's is complete.
+        last = int(timed["at"].max())  # type: ignore[arg-type]
+        complete = pl.col("day") < (last + 1) // MINUTES_PER_DAY
+        _take_in(state, timed.filter(complete))
+        waiting = timed.filter(~complete)
+    _take_in(state, waiting)
+    if frontiers:
+        state.advance(SETTLED.to_frame(), frontiers)
+    return state
+
+
+def _timed(settled: pl.DataFrame, rules: Rules) -> pl.DataFrame:
+    """With the group in which each row settled, its minute as a number, and the day on which that was."""
     keys = settled.select("metric", "evaluator").unique().rows()
     waits = pl.DataFrame(
         [(m, e, rules.group_of((m, e)), rules.maturity_of((m, e))) for m, e in keys],
@@ -93,13 +119,16 @@ def replay(state: ComparisonState, settled: pl.DataFrame, frontiers: dict[int, i
     )
     minute = pl.col("minute").dt.epoch("s") // 60
     known = pl.when(pl.col("group") < 0).then(pl.max_horizontal(minute, pl.lit(rules.referenced_from))).otherwise(minute)
-    joined = settled.join(waits, on=["metric", "evaluator"]).with_columns(day=(known + pl.col("maturity")) // MINUTES_PER_DAY)
-    for _, part in joined.sort("day").group_by("day", maintain_order=True):
-        reached = part.group_by("group").agg((minute.max() + 1).alias("to")).rows()
-        state.advance(part.drop("group", "maturity", "day"), {g: max(to, state.frontiers.get(g, to)) for g, to in reached})
-    if frontiers:
-        state.advance(settled.clear(), frontiers)
-    return state
+    day = (known + pl.col("maturity")) // MINUTES_PER_DAY
+    joined = settled.join(waits, on=["metric", "evaluator"], maintain_order="left")
+    return joined.select(*SETTLED, "group", at=minute, day=day)
+
+
+def _take_in(state: ComparisonState, timed: pl.DataFrame) -> None:
+    for _, part in timed.sort("day", maintain_order=True).group_by("day", maintain_order=True):
+        reached = part.group_by("group").agg((pl.col("at").max() + 1).alias("to")).rows()
+        frontiers = {group: max(to, state.frontiers.get(group, to)) for group, to in reached}
+        state.advance(part.drop("group", "at", "day"), frontiers)
 
 
 def _ledgers(state: ComparisonState) -> Iterable[Ledger]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 
 import polars as pl
 from pydantic import TypeAdapter
@@ -49,16 +50,23 @@ class Comparison:
     # streams that alpha was divided among, and the minute from which that counts
     dealt: list[tuple[str, str, str, float]] = field(default_factory=list)
     dealt_from: int | None = None
-    # drift without a holdback: (metric, evaluator, cohort, upper limit, rate)
+    # drift without a holdback: (metric, evaluator, cohort, upper limit, rate), and from which minute on they are the baseline
     frozen_rates: list[tuple[str, str, str, float, float]] = field(default_factory=list)
+    frozen_from: int = 0
+    # the candidate's own weeks before this minute do not stand for the baseline: another level was accepted since
+    own_weeks_from: int = 0
+    # the comparison whose acknowledged drift alarm this one goes on after
+    follows: str = ""
 
     def maturity(self, metric: str, evaluator: str = "") -> int:
         """Minutes after a trace's start at which a metric is read for it."""
         source = {"eval_missing": "eval_fail", "slow": "latency", "long_prompt": "input_tokens"}.get(metric, metric)
-        for known, judge, minutes in self.maturities:
-            if (known, judge) == (source, evaluator):
-                return minutes
-        return default_maturity(source)
+        fixed = {(known, judge): minutes for known, judge, minutes in self.maturities}
+        return fixed.get((source, evaluator), fixed.get((source, ""), default_maturity(source)))
+
+    def waits(self, metric: str) -> set[int]:
+        """Every maturity that a metric has, whoever judges."""
+        return {minutes for known, _, minutes in self.maturities if known == metric} | {self.maturity(metric)}
 
     def rules(self) -> Rules:
         """What the state depends on."""
@@ -89,6 +97,7 @@ class Comparison:
             is_drift=self.rollout.mode == "drift",
             drift_days=method.drift_days,
             frozen_rates={StreamKey(m, e, c): (high, rate) for m, e, c, high, rate in self.frozen_rates},
+            frozen_from=self.frozen_from,
         )
 
     def with_dealt(self, metrics: list[MetricKey], cohorts: list[str], from_minute: int) -> Comparison:
@@ -107,6 +116,7 @@ class Comparison:
         method = self.method
         return Shares(method.quality_weight, method.global_weight, method.high_value_weight, method.late_reserve)
 
+    @cached_property
     def arms(self) -> pl.DataFrame:
         """`ARMS`: which rollup rows are the baseline's and the candidate's."""
         rollout = self.rollout
@@ -120,6 +130,7 @@ class Comparison:
         ]
         return pl.DataFrame(rows, schema=ARMS, orient="row")
 
+    @cached_property
     def references(self) -> pl.DataFrame:
         """`REFERENCES`: frozen caps and objectives as histogram bins; empty before the reference is frozen."""
         rows = []
@@ -129,6 +140,7 @@ class Comparison:
             rows.append((self.comparison_id, cohort, cost, row.cost_cap_usd, latency, tokens))
         return pl.DataFrame(rows, schema=REFERENCES, orient="row")
 
+    @cached_property
     def expectations(self) -> pl.DataFrame:
         """`COLLECTED`: feedback and verdicts that are known to come in."""
         return pl.DataFrame([(self.comparison_id, *row) for row in self.collected], schema=COLLECTED, orient="row")

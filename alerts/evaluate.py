@@ -16,11 +16,12 @@ from alerts.config import MethodConfig, RolloutConfig
 from alerts.experiment import judge_experiment
 from alerts.guarding import Lateness
 from alerts.judge import Judged, judge
-from alerts.opening import find_arms, freeze_first_day, open_comparison
+from alerts.opening import Maturing, find_arms, freeze_first_day, open_comparison, restarted
 from alerts.scorecard import Scorecard, scorecard
 from alerts.settler import Live, pooled, settle_until
 from alerts.state import ComparisonState
 from alerts.verdict import GateResult, GuardKind, Verdict
+from analytics.config import MaturityRules
 from storage.client import Store
 from storage.comparisons import (
     Checkpoint,
@@ -31,7 +32,7 @@ from storage.comparisons import (
     write_checkpoints,
     write_comparison,
 )
-from storage.settled import read_settled
+from storage.settled import read_settled_days
 from storage.verdicts import VERDICTS, write_verdicts
 
 _EPOCH = datetime(1971, 1, 1, tzinfo=UTC)
@@ -58,11 +59,21 @@ class Evaluator:
     Holds the state of the open comparisons; everything it knows is in the store, so another instance continues it.
 
     Only the active alerter may call `tick`. `scorecard` and `gate` read the stored state and may run in any process.
+
+    Args:
+        maturity, clock: how long metrics wait for late verdicts, and what a verdict's delay is, as the jobs count them.
     """
 
-    def __init__(self, store: Store, config: MethodConfig) -> None:
+    def __init__(
+        self,
+        store: Store,
+        config: MethodConfig,
+        maturity: MaturityRules | None = None,
+        clock: Literal["wall", "event"] = "wall",
+    ) -> None:
         self._store = store
         self._config = config
+        self._maturing = Maturing(maturity or MaturityRules(), clock)
         self._watched: dict[str, _Watched] = {}
         self._is_loaded = False
         self._lock = threading.RLock()
@@ -99,14 +110,27 @@ class Evaluator:
                 return GateResult(rollout.name, verdict.Outcome.UNDETERMINED, (reason,), (), now, on)
             return self._judge(entry, now).gate
 
-    def restart(self, rollout: str, now: datetime) -> None:
-        """Close the comparison, so that the next tick opens another from `now` on: a drift alarm was acknowledged."""
+    def drifting(self, rollouts: Sequence[str]) -> list[Comparison]:
+        """The open comparisons of established candidates, of those named."""
+        with self._lock:
+            self._load()
+            found = [self._watched[name].comparison for name in rollouts if name in self._watched]
+            return [comparison for comparison in found if comparison.rollout.mode == "drift"]
+
+    def restart(self, rollout: str, now: datetime, *, is_accepted: bool = False) -> None:
+        """
+        Begin the comparison of an established candidate again from `now` on: a drift alarm was answered.
+
+        Acknowledged, everything but the evidence stays. Accepted, two weeks from now on become the baseline; where a holdback
+        is the baseline there is nothing to take anew, and the streams that alarmed stay quiet in this comparison.
+        """
         with self._lock:
             self._load()
             entry = self._watched.get(rollout)
-            if entry is not None:
-                self._close(rollout, now)
-                self._start(entry.comparison.rollout, (*_arms(entry.comparison), _minute(now) + 1), now)
+            if entry is None or (is_accepted and not entry.comparison.frozen_rates):
+                return
+            self._close(rollout, now)
+            self._watch(restarted(entry.comparison, now, is_accepted=is_accepted), now)
 
     def _load(self) -> None:
         if not self._is_loaded:
@@ -128,7 +152,7 @@ class Evaluator:
         rules = comparison.rules()
         state = ComparisonState(rules) if saved is None else checkpoint.unpack(rules, saved.state)
         since = saved.settled_at if saved else _EPOCH
-        checkpoint.replay(state, read_settled(self._store, comparison.comparison_id, since))
+        checkpoint.replay(state, read_settled_days(self._store, comparison.comparison_id, since))
         return _Watched(comparison, state, settled_at=since)
 
     def _open(self, rollout: RolloutConfig, now: datetime) -> None:
@@ -154,9 +178,11 @@ class Evaluator:
         self._start(rollout, found, now)
 
     def _start(self, rollout: RolloutConfig, arms: tuple[str, str, str, int], now: datetime) -> None:
-        comparison = open_comparison(self._store, rollout, self._config, arms, now)
+        self._watch(open_comparison(self._store, rollout, self._config, arms, now, self._maturing), now)
+
+    def _watch(self, comparison: Comparison, now: datetime) -> None:
         entry = _Watched(comparison, ComparisonState(comparison.rules()), checked_at=now)
-        self._watched[rollout.name] = entry
+        self._watched[comparison.rollout.name] = entry
         self._write(entry)
 
     def _close(self, name: str, now: datetime) -> None:
@@ -192,8 +218,8 @@ class Evaluator:
         result = judge(comparison, entry.state, now, entry.lateness, entry.late_rows, bundle=entry.bundle)
         confounded = any(g.kind is GuardKind.PROMPT_CONFOUNDED and g.is_active for g in result.guards)
         if confounded and entry.bundle is None:
-            settled = read_settled(self._store, comparison.comparison_id, _EPOCH)
-            entry.bundle = checkpoint.replay(ComparisonState(comparison.rules()), pooled(settled), dict(entry.state.frontiers))
+            settled = (pooled(day) for day in read_settled_days(self._store, comparison.comparison_id, _EPOCH))
+            entry.bundle = checkpoint.replay(ComparisonState(comparison.rules()), settled, dict(entry.state.frontiers))
             result = judge(comparison, entry.state, now, entry.lateness, entry.late_rows, bundle=entry.bundle)
         return result
 

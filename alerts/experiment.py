@@ -50,7 +50,7 @@ def judge_experiment(store: Store, rollout: RolloutConfig, method: MethodConfig,
     )
     teacher = rows.filter(model_route=rollout.baseline, model=baseline_model)
     comparison = replace(comparison, reference=freeze(teacher, ENVIRONMENT, method.cost_cap_medians, min_traces=1))
-    settled = settle(rows, comparison.arms(), comparison.references(), comparison.expectations(), mirrored_costs=True)
+    settled = settle(rows, comparison.arms, comparison.references, comparison.expectations, mirrored_costs=True)
     pairs = settled.select(pl.sum_horizontal("n11", "n10", "n01", "n00").sum()).item()
     if not pairs:
         return _nothing(rollout, now, "no golden-set item has a verdict of the same evaluator version on both routes")

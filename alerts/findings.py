@@ -44,7 +44,7 @@ class Findings:
         ledger, rules = state.paging, state.rules
         self.streams = ledger.streams
         self.today = self._today()
-        self._phi = np.array([rules.phi_of(key) for key in self.streams])
+        self._phi = rules.phi_of_all(self.streams)
         self._n_pairs = ledger.n_pairs().sum(axis=1)
         everyone = np.arange(len(self.streams))
         by_kind = [
@@ -57,8 +57,10 @@ class Findings:
         self.log_threshold = state.log_threshold(everyone, np.full(len(everyone), state.newest_minute()))
         self.paged: Ints = np.where(only_pairs, ledger.paged[:, 1], ledger.paged[:, 0])
         self._page_start = np.where(only_pairs, ledger.page_start[:, 1], ledger.page_start[:, 0])
-        self._sums = {name: ledger.total(name) for name in (*BLOCK, *SCORE, *COUNT)}
-        self._n01, self._n10, self._n11 = (ledger.total(name) for name in ("n01", "n10", "n11"))
+        totals = ledger.sums.sum(axis=1)
+        self._sums = {name: totals[:, ledger.field[name]] for name in (*BLOCK, *SCORE, *COUNT)}
+        self._n01, self._n10, self._n11 = (totals[:, ledger.field[name]] for name in ("n01", "n10", "n11"))
+        self._units = [(self._sums[arm] + self._n_pairs).tolist() for arm in ("nS", "nT")]
         self._known: dict[StreamKey, StreamFinding] = {}
         self._standardised: dict[tuple[str, str], differences.Standardised] = {}
         self._by_metric: dict[tuple[str, str], dict[str, int]] = {}
@@ -89,7 +91,7 @@ class Findings:
                 self.omega,
                 {c: float(self.d[i]) for c, i in numbers.items()},
                 {c: float(self.v[i]) for c, i in numbers.items()},
-                {c: (self._units(i, "nS"), self._units(i, "nT")) for c, i in numbers.items()},
+                {c: (self._units[0][i], self._units[1][i]) for c, i in numbers.items()},
             )
         return known
 
@@ -111,11 +113,8 @@ class Findings:
         d = float(self.d[number]) if np.isfinite(self.d[number]) else None
         return d, float(self.v[number]), note
 
-    def _units(self, number: int, arm: str) -> float:
-        return float(self._sums[arm][number] + self._n_pairs[number])
-
     def _collecting(self, number: int) -> str:
-        units = min(self._units(number, "nS"), self._units(number, "nT"))
+        units = min(self._units[0][number], self._units[1][number])
         pair_failures = 2 * self._n11[number] + self._n01[number] + self._n10[number]
         failures = self._sums["xS"][number] + self._sums["xT"][number] + pair_failures
         if self.state.rules.frozen_rates:
@@ -134,6 +133,11 @@ class Findings:
             since = evidence.suffix_sums(ledger.sums[one, : self.today + 1, kind]) / self._phi[number]
             own = np.logaddexp(own, evidence.log_e(since[0]))
         return int(np.argmax(own))
+
+    def is_above_floor(self, number: int) -> bool:
+        """Whether the harm since the likeliest start is large enough for a page."""
+        n, w = self.state.paging.difference_since(number, self.start_day(number))
+        return w > 0 and n / w >= self.state.rules.effect_floor
 
     def proven(self, number: int) -> int:
         """Index of the proved odds ratio (0 is psi_0 = 1), -1 if nothing is proved."""
@@ -178,6 +182,8 @@ class Findings:
         proved_difference = None if odds is None or rules.frozen_rates else max(0.0, as_difference(odds, float(p_t)))
         default = StreamState.PAGED if has_paged else StreamState.COLLECTING if bounds is None else StreamState.NO_HARM_SEEN
         at = int(self.paged[number])
+        candidate, baseline = (self._arm(key, arm, 0) for arm in "ST")
+        candidate_since, baseline_since = (self._arm(key, arm, start) for arm in "ST") if start else (candidate, baseline)
         return StreamFinding(
             stream_id=key.stream_id,
             metric=key.metric,
@@ -187,8 +193,8 @@ class Findings:
             is_high_value=key.cohort in rules.high_value,
             is_bundle=False,
             state=default,
-            baseline=self._arm(key, "T", 0),
-            candidate=self._arm(key, "S", 0),
+            baseline=baseline,
+            candidate=candidate,
             difference=d,
             interval=None if bounds is None else Interval(*bounds, self.level),
             log_evidence=float(self.log_e[number]),
@@ -197,8 +203,8 @@ class Findings:
             decided_at=moment(at + 1 + rules.maturity_of((key.metric, key.evaluator))) if has_paged else None,
             since=moment(rules.day_zero + (start + self.state.first_day) * MINUTES_PER_DAY),
             difference_since=float(n_by_day / w_by_day) if w_by_day > 0 else None,
-            baseline_since=self._arm(key, "T", start),
-            candidate_since=self._arm(key, "S", start),
+            baseline_since=baseline_since,
+            candidate_since=candidate_since,
             proven_odds_ratio=odds,
             proven_difference=proved_difference,
             n_pairs=int(self._n_pairs[number]),

@@ -9,7 +9,7 @@ import numpy as np
 from alerts.config import MethodConfig
 from alerts.method import differences, evidence, guards
 from alerts.method.weights import StreamKey
-from alerts.state import ComparisonState
+from alerts.state import RING_HOURS, ComparisonState
 from alerts.verdict import GLOBAL, GuardFinding, GuardKind
 
 _BY_KEY = {
@@ -59,9 +59,9 @@ def guard_findings(
 
 def _overlap(state: ComparisonState, config: MethodConfig) -> list[GuardFinding]:
     by_metric: dict[tuple[str, str], list[guards.Traffic]] = {}
-    for key, counts in state.recent.items():
-        n_s, n_t = counts.sum(axis=0)
-        by_metric.setdefault(key[:2], []).append(guards.Traffic(*key[2:6], float(n_s), float(n_t)))
+    units = np.array(list(state.recent.values())).reshape(-1, RING_HOURS, 2).sum(axis=1).tolist()
+    for key, (n_s, n_t) in zip(state.recent, units, strict=True):
+        by_metric.setdefault(key[:2], []).append(guards.Traffic(*key[2:6], n_s, n_t))
     found = []
     for (metric, evaluator), traffic in sorted(by_metric.items()):
         share, total = guards.matched_share(traffic)

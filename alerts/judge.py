@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alerts.comparison import Comparison
 from alerts.costs import cost_finding
@@ -15,7 +16,7 @@ from alerts.guarding import UNPAIRED, Lateness, cohort_units, guard_findings, mi
 from alerts.method.ebh import selected
 from alerts.method.weights import StreamKey, group_of
 from alerts.page_text import Context, page
-from alerts.rules import MINUTES_PER_DAY
+from alerts.rules import MINUTES_PER_DAY, Floats
 from alerts.state import ComparisonState
 from alerts.verdict import (
     GLOBAL,
@@ -90,8 +91,12 @@ def judge(
         max(1.0, (state.newest_minute() - comparison.day_zero) / MINUTES_PER_DAY),
         method.alpha,
         int(sum(cohort_units(state)[0].values())),
+        method.drift_days if rollout.mode == "drift" else None,
+        not comparison.frozen_rates,
+        tuple(sorted(key for key, counts in state.recent.items() if counts.any(axis=0).all())),
     )
-    pages = _pages([*streams, *pooled], cost, context)
+    goes_on = state.has_candidate_traffic_since(int(comparison.opened_at.timestamp()) // 60)
+    pages = _pages([*streams, *pooled], cost, context, comparison.opened_at, goes_on=goes_on)
     kind = _kind(pages, gate, streams)
     deciding = [s for s in [*streams, *pooled] if s.state in (StreamState.PAGED, StreamState.SUSPECTED)]
     shown = deciding or [s for s in streams if s.cohort == GLOBAL]
@@ -119,6 +124,7 @@ def judge(
         n_baseline=int(sum(baseline.values())),
         n_candidate=int(sum(candidate.values())),
         late_rows=late_rows,
+        follows=comparison.follows,
     )
     return Judged(verdict, findings, cost, guards, gate)
 
@@ -129,7 +135,7 @@ def _streams(findings: Findings, list_level: float) -> list[StreamFinding]:
     on_list = np.zeros(len(paged), dtype=bool)
     if paged.any():
         weights = np.array([findings.weight(number) for number in range(len(paged))])
-        on_list = selected(findings.log_e, weights / max(1.0, float(weights.sum())), list_level) & ~paged
+        on_list = _listed(findings, weights / max(1.0, float(weights.sum())), list_level) & ~paged
     paged_metrics = {findings.streams[n].metric for n in np.flatnonzero(paged)}
     paged_cohorts = {findings.streams[n].cohort for n in np.flatnonzero(paged)}
     found = []
@@ -141,6 +147,21 @@ def _streams(findings: Findings, list_level: float) -> list[StreamFinding]:
         found,
         key=lambda s: (s.state is not StreamState.PAGED, s.group is not MetricGroup.QUALITY, s.cohort != GLOBAL, -s.log_evidence),
     )
+
+
+def _listed(findings: Findings, weights: Floats, level: float) -> NDArray[np.bool_]:
+    """
+    e-BH over the streams whose harm reaches the floor of a page.
+
+    A stream below the floor counts as without evidence: a smaller e-value is one too, so the list's guarantee holds.
+    """
+    log_e = findings.log_e.copy()
+    while True:
+        listed = selected(log_e, weights, level)
+        small = [n for n in np.flatnonzero(listed & (findings.paged < 0)) if not findings.is_above_floor(int(n))]
+        if not small:
+            return listed
+        log_e[small] = -np.inf
 
 
 def _bundle_streams(bundle: ComparisonState | None, findings: Findings, guards: tuple[GuardFinding, ...]) -> list[StreamFinding]:
@@ -157,10 +178,18 @@ def _bundle_streams(bundle: ComparisonState | None, findings: Findings, guards: 
     return found
 
 
-def _pages(streams: list[StreamFinding], cost: CostFinding, context: Context) -> tuple[Page, ...]:
+def _pages(
+    streams: list[StreamFinding], cost: CostFinding, context: Context, opened_at: datetime, *, goes_on: bool
+) -> tuple[Page, ...]:
+    """`goes_on`: the candidate has had traffic since the comparison was opened."""
     suspected = tuple(s.stream_id for s in streams if s.state is StreamState.SUSPECTED)
-    paged = [s for s in streams if s.state is StreamState.PAGED]
-    return tuple(page(s, _page_kind(s, cost), suspected, context) for s in paged)
+    pages = []
+    for stream in (s for s in streams if s.state is StreamState.PAGED):
+        # Decided before anyone looked: history that was imported, unless the harm goes on now.
+        lasts = goes_on and stream.log_evidence >= stream.log_threshold
+        is_live = lasts or (stream.decided_at is not None and stream.decided_at >= opened_at)
+        pages.append(page(stream, _page_kind(stream, cost), suspected, context, is_live=is_live))
+    return tuple(pages)
 
 
 def _page_kind(stream: StreamFinding, cost: CostFinding) -> VerdictKind:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 import polars as pl
 
@@ -14,7 +15,9 @@ from alerts.method.drift import upper_limit
 from alerts.method.settling import MISSING
 from alerts.reference import MIN_TRACES, dispersion, freeze
 from alerts.rules import MetricKey
+from analytics.config import MaturityRules
 from analytics.eligibility import EVENTS, complete
+from analytics.maturity import default_maturity_seconds, fix_maturities
 from storage.client import Store
 from storage.comparisons import read_route_models
 from storage.maturities import read_maturities
@@ -24,6 +27,7 @@ HISTORY = timedelta(days=14)
 LONG_HISTORY = timedelta(days=28)
 _FROZEN_FROM = ("error", "cost", "latency", "input_tokens")
 # Anything a stream can be of, as rollup metrics.
+_MATURING = ("eval_fail", "overturn", *EVENTS, *FLAG_METRICS, "latency", "cost", "input_tokens")
 _STREAMS_OF = ("eval_fail", "overturn", *EVENTS, *FLAG_METRICS)
 
 
@@ -57,11 +61,27 @@ def _of_route(seen: pl.DataFrame, route: str, model: str | None) -> pl.DataFrame
     return mine.sort("first_minute", "model", descending=[True, False])
 
 
+@dataclass(frozen=True)
+class Maturing:
+    """How maturities are estimated when a comparison opens; `clock`: delays until a verdict was received, or made."""
+
+    rules: MaturityRules = field(default_factory=MaturityRules)
+    clock: Literal["wall", "event"] = "wall"
+
+
 def open_comparison(
-    store: Store, rollout: RolloutConfig, method: MethodConfig, arms: tuple[str, str, str, int], now: datetime
+    store: Store,
+    rollout: RolloutConfig,
+    method: MethodConfig,
+    arms: tuple[str, str, str, int],
+    now: datetime,
+    maturing: Maturing | None = None,
 ) -> Comparison:
-    """A comparison with everything that its history can freeze."""
+    """A comparison with everything that its history can freeze; the jobs are told how long its metrics wait for verdicts."""
     environment, baseline_model, candidate_model, day_zero = arms
+    maturing = maturing or Maturing()
+    at = moment(day_zero)
+    fix_maturities(store, rollout.service, at, maturing.rules, baseline_route=rollout.baseline, clock=maturing.clock)
     comparison = Comparison(
         comparison_id=comparison_id(rollout, method, environment, baseline_model, candidate_model, day_zero),
         rollout=rollout,
@@ -71,24 +91,28 @@ def open_comparison(
         candidate_model=candidate_model,
         opened_at=now,
         day_zero=day_zero,
-        maturities=_maturities(store, rollout.service, moment(day_zero)),
+        maturities=_maturities(store, rollout.service, at, maturing.rules),
         splits=[(day_zero, rollout.split)],
     )
     return _with_history(store, comparison)
 
 
-def _maturities(store: Store, service: str, at: datetime) -> list[tuple[str, str, int]]:
+def _maturities(store: Store, service: str, at: datetime, rules: MaturityRules) -> list[tuple[str, str, int]]:
+    """What history says, else what the settings say."""
     rows = read_maturities(store).filter(pl.col("service_name") == service, pl.col("effective_from") <= at)
     newest = rows.group_by("metric", "evaluator").agg(pl.col("maturity_seconds").sort_by("effective_from").last())
-    return [(m, e, -(-int(seconds) // 60)) for m, e, seconds in newest.sort("metric", "evaluator").rows()]
+    known = {(metric, ""): default_maturity_seconds(metric, rules) for metric in _MATURING}
+    known |= {(m, e): seconds for m, e, seconds in newest.filter(~pl.col("metric").is_in(EVENTS)).rows()}
+    # the sources of feedback are pooled: as long as the slowest
+    feedback = newest.filter(pl.col("metric").is_in(EVENTS)).group_by("metric").agg(pl.col("maturity_seconds").max())
+    known |= {(m, ""): seconds for m, seconds in feedback.rows()}
+    return [(m, e, -(-int(seconds) // 60)) for (m, e), seconds in sorted(known.items())]
 
 
 def _with_history(store: Store, comparison: Comparison) -> Comparison:
     start = comparison.day_zero_at
     recent = _rows(store, comparison, start - HISTORY, start, comparison.rollout.baseline, comparison.baseline_model)
     reference = freeze(recent.filter(pl.col("metric").is_in(_FROZEN_FROM)), "history", comparison.method.cost_cap_medians)
-    if comparison.rollout.mode == "drift":
-        comparison = _with_frozen_rates(store, comparison)
     if reference is None:
         return comparison
     kinds = sorted(set(recent.filter(pl.col("metric").is_in(EVENTS))["metric"].to_list()))
@@ -112,19 +136,61 @@ def _with_history(store: Store, comparison: Comparison) -> Comparison:
     return comparison.with_dealt([*_metrics(recent), ("slow", "")], cohorts, day_zero)
 
 
-def _with_frozen_rates(store: Store, comparison: Comparison) -> Comparison:
-    """Drift without a holdback: the candidate's own two weeks before day 0, per cohort, stand for the baseline."""
+def _freeze_rates(store: Store, comparison: Comparison, ripe: int) -> Comparison:
+    """
+    Drift without a holdback: two whole weeks of the candidate's own stand for the baseline, per cohort.
+
+    Day 0 shows whether the baseline still answers anything. The weeks are those before day 0, or, if the candidate has not served
+    that long, or its level was accepted since, the first two from then on.
+    """
     start, rollout = comparison.day_zero_at, comparison.rollout
-    day = _rows(store, comparison, start, start + timedelta(days=1), rollout.baseline, comparison.baseline_model)
+    day = _rows(store, comparison, start, moment(comparison.first_day_ends), rollout.baseline, comparison.baseline_model)
     if day.filter(metric="error")["n_eligible_all"].sum() > 0:
         return comparison
-    rows = _rows(store, comparison, start - HISTORY, start, rollout.candidate, comparison.candidate_model)
+    before = _rows(store, comparison, start - HISTORY, start, rollout.candidate, comparison.candidate_model)
+    first = min([start, *before.select(pl.col("bucket").min()).drop_nulls()["bucket"].to_list()])
+    # a quiet night at its beginning does not make a week incomplete
+    since = max(start - HISTORY if first < start - HISTORY + timedelta(days=1) else first, moment(comparison.own_weeks_from))
+    until = int((since + HISTORY).timestamp()) // 60
+    if ripe < until:
+        return comparison
+    frozen_from = max(until, comparison.first_day_ends)
+    return replace(comparison, frozen_rates=_own_rates(store, comparison, moment(until)), frozen_from=frozen_from)
+
+
+def _own_rates(store: Store, comparison: Comparison, until: datetime) -> list[tuple[str, str, str, float, float]]:
+    """Upper limit and rate of every stream of the candidate, over two weeks."""
+    rows = _rows(store, comparison, until - HISTORY, until, comparison.rollout.candidate, comparison.candidate_model)
     kinds = sorted(set(rows.filter(pl.col("metric").is_in(EVENTS))["metric"].to_list()))
     keys = ["metric", "evaluator", "cohort"]
     counted = complete(rows, kinds).filter(pl.col("metric").is_in(_STREAMS_OF), pl.col("pair_route") == "")
-    sums = counted.group_by(keys).agg(pl.col("n_scored_all", "n_fail_all").sum()).filter(pl.col("n_scored_all") > 0).sort(keys)
-    frozen = [(m, e, c, upper_limit(int(x), int(n)), x / n) for m, e, c, n, x in sums.rows()]
-    return replace(comparison, frozen_rates=frozen)
+    # the sources of feedback are pooled, as its streams are
+    pooled = pl.when(pl.col("metric").is_in(EVENTS)).then(pl.lit("")).otherwise(pl.col("evaluator")).alias("evaluator")
+    sums = counted.with_columns(pooled).group_by(keys).agg(pl.col("n_scored_all", "n_fail_all").sum())
+    used = sums.filter(pl.col("n_scored_all") > 0).sort(keys)
+    return [(m, e, c, upper_limit(int(x), int(n)), x / n) for m, e, c, n, x in used.rows()]
+
+
+def restarted(comparison: Comparison, now: datetime, *, is_accepted: bool) -> Comparison:
+    """
+    The same drift comparison from now on, with evidence at zero and everything that was frozen kept.
+
+    Args:
+        is_accepted: the present level is the new normal: two weeks from now on will stand for the baseline.
+    """
+    day_zero = int(now.timestamp()) // 60 + 1
+    rollout, arms = comparison.rollout, (comparison.environment, comparison.baseline_model, comparison.candidate_model)
+    again = replace(
+        comparison,
+        comparison_id=comparison_id(rollout, comparison.method, *arms, day_zero),
+        opened_at=now,
+        day_zero=day_zero,
+        splits=[(day_zero, split) for _, split in comparison.splits[-1:]],
+        dealt_from=None if comparison.dealt_from is None else day_zero,
+        frozen_from=day_zero,
+        follows="" if is_accepted else comparison.comparison_id,
+    )
+    return replace(again, frozen_rates=[], frozen_from=0, own_weeks_from=day_zero) if is_accepted else again
 
 
 def _rows(store: Store, comparison: Comparison, since: datetime, until: datetime, route: str, model: str) -> pl.DataFrame:
@@ -148,7 +214,7 @@ def _metrics(rows: pl.DataFrame) -> list[MetricKey]:
 
 def freeze_first_day(store: Store, comparison: Comparison, now_minute: int) -> Comparison:
     """
-    Without history: divide alpha at the end of day 0, and freeze the reference from the first 24 h or more.
+    What only day 0 shows. Without history: divide alpha at its end, and freeze the reference from the first 24 h or more.
 
     The reference needs 1,000 baseline traces; until there are as many, whole hours are added.
     """
@@ -169,6 +235,8 @@ def freeze_first_day(store: Store, comparison: Comparison, now_minute: int) -> C
             early = rows.filter(pl.col("bucket") < moment(until))
             reference = freeze(early, "first day", comparison.method.cost_cap_medians)
             comparison = replace(comparison, reference=reference, referenced_from=until)
+    if comparison.rollout.mode == "drift" and not comparison.frozen_rates:
+        comparison = _freeze_rates(store, comparison, ripe)
     return comparison
 
 

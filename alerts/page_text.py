@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alerts.rules import Stratum
 from alerts.verdict import (
     GLOBAL,
     ArmCounts,
@@ -40,9 +41,16 @@ class Context:
     days: float
     alpha: float
     n_candidate: int
+    # an established candidate: mean days to a false alarm, and whether the baseline still answers a part
+    drift_days: float | None = None
+    has_holdback: bool = True
+    # in which both arms had traffic in the last 24 hours
+    strata: tuple[Stratum, ...] = ()
 
 
-def page(finding: StreamFinding, kind: VerdictKind, also_suspected: tuple[str, ...], context: Context) -> Page:
+def page(
+    finding: StreamFinding, kind: VerdictKind, also_suspected: tuple[str, ...], context: Context, *, is_live: bool = True
+) -> Page:
     """The page of a stream that has evidence enough."""
     assert finding.paged_minute is not None
     assert finding.decided_at is not None
@@ -52,15 +60,16 @@ def page(finding: StreamFinding, kind: VerdictKind, also_suspected: tuple[str, .
         paged_minute=finding.paged_minute,
         decided_at=finding.decided_at,
         headline=_headline(finding, kind, context),
-        quality=_quality(finding),
+        quality=_quality(finding, context.strata),
         cost=cost_line(context.cost),
-        certainty=_certainty(finding, context.alpha),
+        certainty=_certainty(finding, context),
         reach=_reach(finding, context),
         not_known=_not_known(finding, context),
         action=_action(finding, kind, context),
         also_suspected=also_suspected,
         saving_usd_per_week=_saving(finding, context),
         extra_failures_per_week=_extra_failures(finding, context),
+        is_live=is_live,
     )
 
 
@@ -85,7 +94,7 @@ def _headline(finding: StreamFinding, kind: VerdictKind, context: Context) -> st
     return f"{kind.value.replace('_', ' ').upper()}  {context.service}: {prefix}{candidate} {what} {_where(finding)}"
 
 
-def _quality(finding: StreamFinding) -> str:
+def _quality(finding: StreamFinding, strata: tuple[Stratum, ...]) -> str:
     now, was = finding.candidate_since or finding.candidate, finding.baseline_since or finding.baseline
     since = f" since {finding.since:%-d %b}" if finding.since else ""
     proved = finding.proven_difference
@@ -95,7 +104,24 @@ def _quality(finding: StreamFinding) -> str:
     if finding.n_pairs:
         worse, better = finding.n_discordant_worse, finding.n_discordant_better
         counts += f", {finding.n_pairs:,} mirrored pairs (only candidate failed {worse}, only baseline {better})"
-    return f"{_name(finding)} failures {_rate(now)} vs {_rate(was)} baseline{since}: {at_least}{best}. {counts}."
+    counts += _alike(finding, strata)
+    before = f"{_rate(was)} baseline"
+    if was.rate is None and now.rate is not None and finding.difference_since is not None:
+        # no holdback: its own weeks before
+        before = f"{100 * (now.rate - finding.difference_since):.1f} % before"
+    return f"{_name(finding)} failures {_rate(now)} vs {before}{since}: {at_least}{best}. {counts}."
+
+
+def _alike(finding: StreamFinding, strata: tuple[Stratum, ...]) -> str:
+    """Under which prompt and evaluator the traces were compared with each other."""
+    mine = [s for s in strata if s[:2] == (finding.metric, finding.evaluator) and finding.cohort in (GLOBAL, s[4])]
+    prompts, versions = ({str(s[position]) for s in mine if s[position]} for position in (5, 2))
+    told = [] if finding.is_bundle else [_same("prompt", prompts)]
+    return "".join(f", {text}" for text in (*told, _same("evaluator", versions)) if text)
+
+
+def _same(what: str, names: set[str]) -> str:
+    return f"same {what} {names.pop()}" if len(names) == 1 else f"{what}s compared each with itself" if names else ""
 
 
 def _rate(arm: ArmCounts) -> str:
@@ -114,11 +140,14 @@ def cost_line(cost: CostFinding | None) -> str:
     return f"{cost.overall.ratio:.2f}x ({low:.2f} to {high:.2f}) at equal cohort mix, {state}.{tail}"
 
 
-def _certainty(finding: StreamFinding, alpha: float) -> str:
-    return (
-        f"Evidence {_odds(finding.log_evidence)} to 1 (this stream pages at {_odds(finding.log_threshold)}). "
-        f"If nothing were wrong, at most 1 rollout in {round(1 / alpha)} would raise any page at all."
-    )
+def _certainty(finding: StreamFinding, context: Context) -> str:
+    text = f"Evidence {_odds(finding.log_evidence)} to 1 (this stream pages at {_odds(finding.log_threshold)}). "
+    if context.drift_days is None:
+        return f"{text}If nothing were wrong, at most 1 rollout in {round(1 / context.alpha)} would raise any page at all."
+    text += f"If nothing were wrong, all streams together would give a false alarm once in {context.drift_days:,.0f} days."
+    if not context.has_holdback:
+        text += " There is no holdback: harder requests look the same as a worse candidate."
+    return text
 
 
 def _odds(log_value: float) -> str:
@@ -128,19 +157,22 @@ def _odds(log_value: float) -> str:
 
 
 def _reach(finding: StreamFinding, context: Context) -> str:
-    share = finding.candidate.n_units / context.n_candidate if context.n_candidate else 0.0
+    share = 100 * finding.candidate.n_units / context.n_candidate if context.n_candidate else 0.0
+    told = f"{share:.0f}" if share >= 1 else f"{share:.1f}" if share >= 0.1 else "under 0.1"
     per_day = finding.candidate.n_units / context.days
     value = ", high value" if finding.is_high_value else ""
-    text = f"{share:.0%} of candidate traffic{value}; about {per_day:,.0f} candidate traces a day."
+    text = f"{told} % of candidate traffic{value}; about {per_day:,.0f} candidate traces a day."
     mine = [
         s
         for s in context.streams
         if (s.metric, s.evaluator) == (finding.metric, finding.evaluator) and s.cohort != finding.cohort
     ]
-    quiet = [s for s in mine if s.cohort != GLOBAL and s.state is not StreamState.PAGED]
+    quiet = [s for s in mine if s.cohort != GLOBAL and s.state not in (StreamState.PAGED, StreamState.SUSPECTED)]
+    collecting = sum(s.state is StreamState.COLLECTING for s in quiet)
     over_all = next((s for s in mine if s.cohort == GLOBAL and s.interval is not None), None)
     if quiet:
         text += f" Other {len(quiet)} cohorts: no evidence of harm"
+        text += f", {collecting} of them still collecting" if collecting else ""
         if over_all is not None and over_all.interval is not None and over_all.difference is not None:
             low, high = (100 * bound for bound in (over_all.interval.low, over_all.interval.high))
             text += f" (global {low:+.1f} to {high:+.1f} pp, best estimate {100 * over_all.difference:+.1f})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,8 +50,9 @@ class Rules:
     referenced_from: int = 0
     is_drift: bool = False
     drift_days: float = 730.0
-    # drift without a holdback: the baseline's upper limit and its rate, per stream
+    # drift without a holdback: the baseline's upper limit and its rate, per stream, and from which minute on they count
     frozen_rates: dict[StreamKey, tuple[float, float]] = field(default_factory=dict)
+    frozen_from: int = 0
 
     @property
     def n_days(self) -> int:
@@ -60,9 +62,15 @@ class Rules:
     def phi_of(self, key: StreamKey) -> float:
         return self.phi.get((key.metric, key.evaluator), self.default_phi)
 
+    def phi_of_all(self, keys: Sequence[StreamKey]) -> Floats:
+        if not self.phi:
+            return np.full(len(keys), self.default_phi)
+        return np.array([self.phi_of(key) for key in keys])
+
     def maturity_of(self, key: MetricKey) -> int:
         """Minutes after which a metric's minute is mature."""
-        return self.maturity_minutes.get(key, default_maturity(key[0]))
+        fixed = self.maturity_minutes
+        return fixed.get(key, fixed.get((key[0], ""), default_maturity(key[0])))
 
     def group_of(self, key: MetricKey) -> int:
         """Metrics of one group settle together: by maturity, and apart those that wait for the frozen reference (negative)."""

@@ -130,7 +130,7 @@ def _scores(findings: Findings, order: list[StreamKey]) -> tuple[ScoreRow, ...]:
     """Mean scores; a range from 200 scores an arm on."""
     ledger, rows = findings.state.paging, []
     sums = {name: ledger.total(name) for name in (*SCORE, "mS", "sS", "qS", "mT", "sT", "qT")}
-    phi = np.array([findings.state.rules.phi_of(key) for key in ledger.streams])
+    phi = findings.state.rules.phi_of_all(ledger.streams)
     difference = of_scores(sums, phi)
     for key in order:
         number = ledger.index[key]
@@ -153,7 +153,7 @@ def _latency(store: Store, comparison: Comparison, as_of: datetime) -> tuple[Lat
     routes = [rollout.baseline, rollout.candidate]
     rows = read_metric_rows(store, Grain.HOUR, hour, as_of, services=[rollout.service], metrics=["latency"], routes=routes)
     where = ["service_name", "environment", "model_route", "model"]
-    mine = rows.filter(pl.col("mirrored") == 0).join(comparison.arms(), on=where)
+    mine = rows.filter(pl.col("mirrored") == 0).join(comparison.arms, on=where)
     merged = merge_histograms(mine.lazy(), ["cohort", "arm"]).collect()
     by_cohort: dict[str, dict[str, tuple[list[int], list[int]]]] = {}
     for cohort, arm, bins, counts in merged.select("cohort", "arm", "hist_bins_all", "hist_counts_all").iter_rows():

@@ -15,9 +15,11 @@ from alerts.rules import MINUTES_PER_DAY
 from alerts.state import ComparisonState
 from analytics.eligibility import EVENTS
 from storage.client import Store
-from storage.metrics import FLAG_METRICS, Grain, read_metric_rows
+from storage.metrics import FLAG_METRICS, read_matured_rows
 from storage.settled import SETTLED, write_settled
 
+# Minutes that are read at once to begin with, and rows of which there are too many.
+_FIRST_MINUTES, _MANY_ROWS = 8, 120_000
 _REFERENCED_SOURCES = ("cost", "latency", "input_tokens")
 
 
@@ -39,9 +41,7 @@ class Live:
     def groups(self) -> set[int]:
         """Groups of metrics that settle together."""
         c = self.comparison
-        evaluators = {e for m, e, _ in c.maturities if m == "eval_fail"}
-        waits = {c.maturity("error"), c.maturity("eval_fail"), c.maturity("overturn")}
-        waits |= {c.maturity("eval_fail", e) for e in evaluators} | {c.maturity(kind) for kind in EVENTS}
+        waits = {minutes for metric in ("error", "eval_fail", "overturn", *EVENTS) for minutes in c.waits(metric)}
         return waits | ({-c.maturity("error")} if c.reference else set())
 
     def frontier(self, group: int) -> int:
@@ -50,17 +50,21 @@ class Live:
 
 def settle_until(store: Store, live: list[Live], now_minute: int, settled_at: datetime) -> list[Live]:
     """
-    Settle every minute that is mature at `now_minute`, a day at a time at most.
+    Settle every minute that is mature at `now_minute`: a few at first, more at a time (a day at most) while rows are few.
+
+    What is cut how does not matter to the states; memory does not grow with what there is to catch up with.
 
     Returns:
         The comparisons that learned on the way what is collected.
     """
     learned: dict[str, Live] = {}
+    at_once = _FIRST_MINUTES
     while True:
-        windows = {entry.comparison.comparison_id: _windows(entry, now_minute) for entry in live}
+        windows = {entry.comparison.comparison_id: _windows(entry, now_minute, at_once) for entry in live}
         if not any(windows.values()):
             return list(learned.values())
-        rows = _read(store, live, windows, learned)
+        rows, n_read = _read(store, live, windows, learned)
+        at_once = _next_step(at_once, n_read)
         write_settled(store, rows, settled_at)
         by_comparison = {str(key[0]): part for key, part in rows.group_by("comparison_id")}
         for entry in live:
@@ -80,11 +84,18 @@ def pooled(settled: pl.DataFrame) -> pl.DataFrame:
     return settled.group_by(keys).agg(values).with_columns(prompt_version=pl.lit("")).select(list(SETTLED)).sort(keys)
 
 
-def _windows(entry: Live, now_minute: int) -> dict[int, tuple[int, int]]:
-    """Per group what to settle now: from its frontier to what is mature, never past what another group has left a day behind."""
+def _next_step(minutes: int, n_rows: int) -> int:
+    """How many minutes to read at once next, after so many rows."""
+    if n_rows > _MANY_ROWS:
+        return max(1, minutes // 2)
+    return min(2 * minutes, MINUTES_PER_DAY) if n_rows < _MANY_ROWS // 4 else minutes
+
+
+def _windows(entry: Live, now_minute: int, at_once: int) -> dict[int, tuple[int, int]]:
+    """Per group what to settle now: from its frontier to what is mature, never far past what another group has left behind."""
     open_windows = {}
     starts = {group: entry.frontier(group) + abs(group) for group in entry.groups()}
-    step = min(now_minute, min(starts.values()) + MINUTES_PER_DAY)
+    step = min(now_minute, min(starts.values()) + at_once)
     for group in starts:
         start, to = entry.frontier(group), step - abs(group)
         if to > start:
@@ -94,33 +105,34 @@ def _windows(entry: Live, now_minute: int) -> dict[int, tuple[int, int]]:
 
 def _read(
     store: Store, live: list[Live], windows: dict[str, dict[int, tuple[int, int]]], learned: dict[str, Live]
-) -> pl.DataFrame:
-    """Settled rows of all windows; windows over the same minutes are read together."""
+) -> tuple[pl.DataFrame, int]:
+    """Settled rows of all windows, and how many rows that took; windows over the same minutes are read together."""
     by_id = {entry.comparison.comparison_id: entry for entry in live}
     jobs: dict[tuple[int, int, int], list[Live]] = {}
     for comparison_id, groups in windows.items():
         for group, (start, to) in groups.items():
             jobs.setdefault((group, start, to), []).append(by_id[comparison_id])
     parts = [_settle_group(store, entries, *job, learned) for job, entries in sorted(jobs.items(), key=lambda item: item[0])]
-    return pl.concat([SETTLED.to_frame(), *parts])
+    return pl.concat([SETTLED.to_frame(), *(rows for rows, _ in parts)]), sum(n for _, n in parts)
 
 
-def _settle_group(store: Store, entries: list[Live], group: int, start: int, to: int, learned: dict[str, Live]) -> pl.DataFrame:
+def _settle_group(
+    store: Store, entries: list[Live], group: int, start: int, to: int, learned: dict[str, Live]
+) -> tuple[pl.DataFrame, int]:
     metrics = _metrics_of(entries, group)
     if not metrics:
-        return SETTLED.to_frame()
+        return SETTLED.to_frame(), 0
     services = sorted({entry.comparison.rollout.service for entry in entries})
     routes = sorted({r for entry in entries for r in (entry.comparison.rollout.baseline, entry.comparison.rollout.candidate)})
-    rows = read_metric_rows(
-        store, Grain.MINUTE, moment(start), moment(to), services=services, metrics=sorted(metrics), routes=routes
-    )
-    arms = pl.concat([entry.comparison.arms() for entry in entries])
+    rows = read_matured_rows(store, moment(start), moment(to), services=services, metrics=sorted(metrics), routes=routes)
+    arms = pl.concat([entry.comparison.arms for entry in entries])
     if group > 0:
         for entry in _discover(entries, rows, group):
             learned[entry.comparison.comparison_id] = entry
-    references = pl.concat([entry.comparison.references() for entry in entries])
-    settled = settle(rows, arms, references, pl.concat([entry.comparison.expectations() for entry in entries]))
-    return settled.join(_belonging(entries, settled, group), on=["comparison_id", "metric", "evaluator"], how="semi")
+    references = pl.concat([entry.comparison.references for entry in entries])
+    settled = settle(rows, arms, references, pl.concat([entry.comparison.expectations for entry in entries]))
+    mine = settled.join(_belonging(entries, settled, group), on=["comparison_id", "metric", "evaluator"], how="semi")
+    return mine, rows.height
 
 
 def _metrics_of(entries: list[Live], group: int) -> set[str]:
@@ -130,12 +142,11 @@ def _metrics_of(entries: list[Live], group: int) -> set[str]:
     wanted: set[str] = set()
     for entry in entries:
         c = entry.comparison
-        judged = {c.maturity("eval_fail"), *(c.maturity(m, e) for m, e, _ in c.maturities if m == "eval_fail")}
         wanted |= set(FLAG_METRICS) if c.maturity("error") == group else set()
-        wanted |= {"eval_fail", "sampled"} if group in judged else set()
+        wanted |= {"eval_fail", "sampled"} if group in c.waits("eval_fail") else set()
         events = {kind for kind in EVENTS if c.maturity(kind) == group}
         wanted |= events | {"error"} if events else set()
-        wanted |= {"overturn"} if c.maturity("overturn") == group else set()
+        wanted |= {"overturn"} if group in c.waits("overturn") else set()
     return wanted
 
 
@@ -147,12 +158,16 @@ def _discover(entries: list[Live], rows: pl.DataFrame, group: int) -> Iterable[L
     )
     sampled = rows.filter(pl.col("metric") == "eval_fail", pl.col("n_sampled_matured") > 0).with_columns(metric=pl.lit(MISSING))
     seen = pl.concat([feedback, sampled])
+    if seen.is_empty():
+        return
+    what = ["comparison_id", "metric", "evaluator", "sampling_rule"]
+    at = (pl.col("bucket").min().dt.epoch("s") // 60 + 1).alias("since")
+    mine = seen.join(pl.concat([entry.comparison.arms for entry in entries]), on=where).group_by(what).agg(at).sort(what)
+    by_comparison = {str(key[0]): part.drop("comparison_id").rows() for key, part in mine.group_by("comparison_id")}
     for entry in entries:
         comparison = entry.comparison
-        mine = seen.join(comparison.arms(), on=where, how="semi")
-        at = (pl.col("bucket").min().dt.epoch("s") // 60 + 1).alias("since")
-        first = mine.group_by("metric", "evaluator", "sampling_rule").agg(at).sort("metric", "evaluator", "sampling_rule").rows()
         known = {row[:3] for row in comparison.collected}
+        first = by_comparison.get(comparison.comparison_id, [])
         new = [row for row in first if row[:3] not in known and comparison.maturity(row[0], row[1]) == group]
         if new:
             entry.change(replace(comparison, collected=[*comparison.collected, *new]))

@@ -16,14 +16,21 @@ from storage.rollouts import RouteTraffic
 WITHDRAWN = "rolled back: no candidate traffic for 24 h"
 
 
-def verdict_signal(verdict: Verdict, ended: str) -> Signal:
-    """What a verdict says to the incidents of its comparison."""
+def verdict_signal(verdict: Verdict, ended: str, *, replays_history: bool = False) -> Signal:
+    """
+    What a verdict says to the incidents of its comparison.
+
+    Args:
+        ended: why the comparison is over.
+        replays_history: the evidence's clock is that of the events, so what was decided in the past was decided "now".
+    """
+    pages = [page for page in verdict.pages if page.is_live or replays_history]
     return Signal(
         Subject(SubjectKind.ROLLOUT, verdict.rollout),
         verdict.comparison_id,
-        incident_kind(verdict.pages) if verdict.pages else verdict.kind,
-        tuple(page.stream_id for page in verdict.pages),
-        max((page.decided_at for page in verdict.pages), default=verdict.as_of),
+        incident_kind(pages) if pages else verdict.kind,
+        tuple(page.stream_id for page in pages),
+        max((page.decided_at for page in pages), default=verdict.as_of),
         ended=ended,
     )
 
@@ -57,5 +64,8 @@ def over_because(
         return rollout.ended
     verdict = verdicts.get(name)
     if verdict is not None and verdict.comparison_id != incident.comparison_id:
+        if verdict.follows == incident.comparison_id:
+            # The detector started again when somebody took the alarm; the incident is theirs until it alarms again.
+            return "it alarmed again" if verdict.pages else ""
         return "comparison ended: a model, a threshold or a route of the rollout changed"
     return ""

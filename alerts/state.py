@@ -26,7 +26,7 @@ _COUNTED = dict(
     )
 )
 DOLLARS = ("n_value", "sum", "squares", "capped_sum", "capped_squares")
-_RING_HOURS = 24
+RING_HOURS = 24
 
 
 class ComparisonState:
@@ -48,6 +48,7 @@ class ComparisonState:
         # units per stratum and hour of the day, over the last 24 hours: (24, candidate and baseline)
         self.recent: dict[Stratum, Floats] = {}
         self.recent_hour = -1
+        self._weights: tuple[Rules, Floats, Floats] | None = None
         # units per epoch of the declared split: candidate's, all
         self.routed: dict[int, tuple[int, int]] = {}
 
@@ -76,6 +77,11 @@ class ComparisonState:
         """The last settled minute of any metric; day 0 before the first."""
         return max((frontier - 1 for frontier in self.frontiers.values()), default=self.rules.day_zero)
 
+    def has_candidate_traffic_since(self, minute: int) -> bool:
+        """Whether the candidate served anything in the last 24 settled hours that was not before this minute's hour."""
+        hours = np.arange(max(self.recent_hour - RING_HOURS + 1, minute // 60), self.recent_hour + 1) % RING_HOURS
+        return any(counts[hours, 0].any() for key, counts in self.recent.items() if key[0] == "error")
+
     def frontier_of(self, metric: tuple[str, str]) -> int:
         """The minute before which a metric is settled; -1 before the first."""
         return self.frontiers.get(self.rules.group_of(metric), -1)
@@ -89,13 +95,7 @@ class ComparisonState:
     def log_threshold(self, streams: Ints, minutes: Ints) -> Floats:
         """ln of the evidence at which each of the streams pages, at each of the minutes."""
         rules = self.rules
-        # Without history alpha is divided at the end of day 0; until then, and for latecomers, there is a reserve.
-        has_first_day = rules.dealt_from is None or rules.dealt_from > rules.day_zero
-        reserve = rules.shares.reserve / (2 if has_first_day else 1)
-        dealt = np.array([rules.dealt.get(key, 0.0) for key in self.paging.streams])
-        order = np.arange(len(dealt))
-        early = reserve_weights(order, reserve) if has_first_day else np.zeros(len(dealt))
-        late = np.maximum(early, np.where(dealt > 0, dealt, reserve_weights(np.cumsum(dealt == 0) - 1, reserve)))
+        early, late = self._early_and_late_weights()
         is_late = np.full(len(minutes), False) if rules.dealt_from is None else minutes >= rules.dealt_from
         weights = np.where(is_late, late[streams], early[streams])
         bar = np.log(rules.drift_days) if rules.is_drift else -np.log(rules.alpha)
@@ -104,6 +104,21 @@ class ComparisonState:
             result: Floats = bar - np.log(weights)
         return result
 
+    def _early_and_late_weights(self) -> tuple[Floats, Floats]:
+        """Weight of every stream before alpha is divided, and from then on."""
+        rules, n_streams = self.rules, len(self.paging.streams)
+        known = self._weights
+        if known is not None and known[0] is rules and len(known[1]) == n_streams:
+            return known[1], known[2]
+        # Without history alpha is divided at the end of day 0; until then, and for latecomers, there is a reserve.
+        has_first_day = rules.dealt_from is None or rules.dealt_from > rules.day_zero
+        reserve = rules.shares.reserve / (2 if has_first_day else 1)
+        dealt = np.array([rules.dealt.get(key, 0.0) for key in self.paging.streams])
+        early = reserve_weights(np.arange(n_streams), reserve) if has_first_day else np.zeros(n_streams)
+        late = np.maximum(early, np.where(dealt > 0, dealt, reserve_weights(np.cumsum(dealt == 0) - 1, reserve)))
+        self._weights = rules, early, late
+        return early, late
+
     def _make_room(self, frontiers: dict[int, int]) -> None:
         """Drift goes on for ever: days that leave the window are folded into one number per odds ratio."""
         if not self.rules.is_drift or not frontiers:
@@ -111,13 +126,16 @@ class ComparisonState:
         newest = (max(frontiers.values()) - self.rules.day_zero) // MINUTES_PER_DAY
         while newest - self.first_day >= self.rules.n_days:
             for ledger in (self.paging, self.guarding):
-                ledger.forget_first_day(np.array([self.rules.phi_of(key) for key in ledger.streams]))
+                ledger.forget_first_day(self.rules.phi_of_all(ledger.streams))
             for sums in self.dollars.values():
                 sums[:, :-1], sums[:, -1] = sums[:, 1:].copy(), 0.0
             self.first_day += 1
 
     def _discover(self, table: Table) -> None:
         """Number new streams in the order in which they matured; all over before high value before the others."""
+        known = [ledger.index for ledger in (self.paging, self.guarding)]
+        if all(key[0] == "cost" or any(key in index for index in known) for key in table.keys):
+            return
         earliest = np.full(len(table.keys), np.iinfo(np.int64).max)
         np.minimum.at(earliest, table.key, table.minute)
         first: dict[StreamKey, int] = {}
@@ -136,8 +154,9 @@ class ComparisonState:
     def _streams(self, ledger: Ledger, keys: list[tuple[str, str, str]]) -> tuple[Ints, Ints]:
         """Numbers of the keys' streams, cohort and GLOBAL; -1 where the ledger has none."""
         index = ledger.index
-        own = [index.get(StreamKey(*key), -1) for key in keys]
-        over_all = [index.get(StreamKey(metric, evaluator, GLOBAL), -1) for metric, evaluator, _ in keys]
+        # plain tuples find stream keys
+        own = [index.get(key, -1) for key in keys]  # type: ignore[call-overload]
+        over_all = [index.get((metric, evaluator, GLOBAL), -1) for metric, evaluator, _ in keys]  # type: ignore[call-overload]
         return np.array(own, dtype=np.int64), np.array(over_all, dtype=np.int64)
 
     def _of_rows(self, ledger: Ledger, table: Table) -> list[Ints]:
@@ -146,10 +165,12 @@ class ComparisonState:
 
     def _count(self, table: Table) -> None:
         """All settled units, whether or not they meet the other arm, and pairs."""
+        # most columns are empty most of the time: no scores, no pairs
+        counted = {name: column for name, column in _COUNTED.items() if table.column(column).any()}
         for ledger in (self.paging, self.guarding):
             for streams in self._of_rows(ledger, table):
                 rows = np.flatnonzero(streams >= 0)
-                for name, column in _COUNTED.items():
+                for name, column in counted.items():
                     ledger.add(name, streams[rows], table.day[rows], table.column(column)[rows])
         routed = table.of_metrics("error")
         for epoch in np.unique(table.epoch[routed]).tolist():
@@ -260,6 +281,7 @@ class ComparisonState:
             return []
         by_key = np.array([rates.get(StreamKey(*key), (np.nan, np.nan)) for key in table.keys]).reshape(-1, 2)
         rows = table.unit_rows[~np.isnan(by_key[table.key[table.unit_rows], 0])]
+        rows = rows[table.minute[rows] >= self.rules.frozen_from]
         if len(rows) == 0:
             return []
         high, mean = by_key[table.key[rows]].T
@@ -281,7 +303,7 @@ class ComparisonState:
         joined = Events(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Events)))
         order = np.argsort(joined.minute, kind="stable")
         ordered = Events(*(getattr(joined, f.name)[order] for f in fields(Events)))
-        phi = np.array([self.rules.phi_of(key) for key in ledger.streams])
+        phi = self.rules.phi_of_all(ledger.streams)
         pages = None if ledger is self.guarding else PageRule(self.log_threshold, self.rules.effect_floor)
         ledger.record(ordered, self.rules.log_mass(), phi, pages)
 
@@ -299,14 +321,16 @@ class ComparisonState:
         rows = table.unit_rows[table.of_metrics("eval_fail", "error")[table.unit_rows]]
         newest = max((frontier - 1) // 60 for frontier in self.frontiers.values()) if self.frontiers else -1
         if newest > self.recent_hour:
-            passed = np.arange(max(self.recent_hour + 1, newest - _RING_HOURS + 1), newest + 1) % _RING_HOURS
+            passed = np.arange(max(self.recent_hour + 1, newest - RING_HOURS + 1), newest + 1) % RING_HOURS
             for counts in self.recent.values():
                 counts[passed] = 0
             self.recent = {key: counts for key, counts in self.recent.items() if counts.any()}
             self.recent_hour = newest
-        rows = rows[table.minute[rows] // 60 > newest - _RING_HOURS]
+        rows = rows[table.minute[rows] // 60 > newest - RING_HOURS]
         units = np.stack([table.column(f"n_{arm}")[rows] for arm in ARMS], axis=1)
-        for number in np.unique(table.stratum[rows]).tolist():
-            counts = self.recent.setdefault(table.strata[number], np.zeros((_RING_HOURS, 2)))
-            mine = table.stratum[rows] == number
-            np.add.at(counts, table.minute[rows[mine]] // 60 % _RING_HOURS, units[mine])
+        met, local = np.unique(table.stratum[rows], return_inverse=True)
+        counts = np.zeros((len(met), RING_HOURS, 2))
+        np.add.at(counts, (local, table.minute[rows] // 60 % RING_HOURS), units)
+        for number, added in zip(met.tolist(), counts, strict=True):
+            known = self.recent.get(table.strata[number])
+            self.recent[table.strata[number]] = added.copy() if known is None else known + added

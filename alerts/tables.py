@@ -26,6 +26,7 @@ BLOCK_COLUMNS = (
 _FEW_ROWS = 2_000
 _METRIC = ["metric", "evaluator", "cohort"]
 _STRATUM = ["metric", "evaluator", "evaluator_version", "sampling_rule", "cohort", "prompt_version", "epoch"]
+_MS_PER_MINUTE = 60_000
 
 
 class Table:
@@ -37,15 +38,17 @@ class Table:
     """
 
     def __init__(self, rows: pl.DataFrame, rules: Rules, first_day: int) -> None:
-        minute: Ints = rows["minute"].dt.epoch("s").to_numpy() // 60
-        epoch = np.searchsorted(np.array(rules.epochs, dtype=np.int64), minute, side="right")
-        keyed = rows.with_columns(epoch=pl.Series(epoch, dtype=pl.Int64)).sort("minute", *_STRATUM)
-        self.strata, self.stratum = _numbered(keyed, _STRATUM)
-        self.keys, self.key = _numbered(keyed, _METRIC)
-        self._rows = keyed
+        minute: Ints = rows["minute"].to_physical().to_numpy() // _MS_PER_MINUTE
+        epoch: Ints = np.searchsorted(np.array(rules.epochs, dtype=np.int64), minute, side="right").astype(np.int64)
+        self.strata, stratum = _numbered(rows.with_columns(pl.Series("epoch", epoch)), _STRATUM)
+        self._order = np.lexsort((stratum, minute))
+        self.stratum: Ints = stratum[self._order]
+        self.keys, of_stratum = _merged([(key[0], key[1], key[4]) for key in self.strata])
+        self.key: Ints = of_stratum[self.stratum]
+        self._rows = rows
         self._columns: dict[str, Floats] = {}
-        self.minute: Ints = keyed["minute"].dt.epoch("s").to_numpy() // 60
-        self.epoch: Ints = keyed["epoch"].to_numpy()
+        self.minute: Ints = minute[self._order]
+        self.epoch: Ints = epoch[self._order]
         self.day: Ints = rules.day_of(self.minute) - first_day
         has_units = (self.column("n_candidate") + self.column("n_baseline")) > 0
         self.unit_rows: Ints = np.flatnonzero(has_units & ~self.of_metrics("cost"))
@@ -53,7 +56,7 @@ class Table:
     def column(self, name: str) -> Floats:
         """A column as floats, converted once."""
         if name not in self._columns:
-            self._columns[name] = self._rows[name].to_numpy().astype(np.float64)
+            self._columns[name] = self._rows[name].to_numpy().astype(np.float64)[self._order]
         return self._columns[name]
 
     def of_metrics(self, *metrics: str) -> NDArray[np.bool_]:
@@ -65,13 +68,16 @@ class Table:
 def _numbered(rows: pl.DataFrame, columns: list[str]) -> tuple[list[Any], Ints]:
     """The distinct keys, sorted, and which one each row has."""
     if rows.height <= _FEW_ROWS:
-        keys = rows.select(columns).rows()
-        known = sorted(set(keys))
-        number = {key: position for position, key in enumerate(known)}
-        return known, np.array([number[key] for key in keys], dtype=np.int64)
+        return _merged(list(zip(*(rows[name].to_list() for name in columns), strict=True)))
     distinct = rows.select(columns).unique().sort(columns)
     numbers = rows.select(columns).join(distinct.with_row_index("number"), on=columns, how="left", maintain_order="left")
     return distinct.rows(), numbers["number"].to_numpy().astype(np.int64)
+
+
+def _merged(keys: list[Any]) -> tuple[list[Any], Ints]:
+    known = sorted(set(keys))
+    number = {key: position for position, key in enumerate(known)}
+    return known, np.array([number[key] for key in keys], dtype=np.int64)
 
 
 @dataclass(frozen=True)

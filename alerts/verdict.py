@@ -251,6 +251,8 @@ class Page:
     # dollars saved per week by the candidate at present traffic, and bad traces per week it costs; None: unknown
     saving_usd_per_week: float | None
     extra_failures_per_week: float | None
+    # False: decided in history that was imported, and nothing goes on; on the wall clock nobody is told
+    is_live: bool = True
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,8 @@ class Verdict:
     n_baseline: int
     n_candidate: int
     late_rows: int
+    # the comparison whose acknowledged drift alarm this one goes on after; '' otherwise
+    follows: str = ""
 
 
 _VERDICT = TypeAdapter(Verdict)

@@ -89,6 +89,8 @@ class Process:
             rollouts=settings.rollout,
             wall=self._wall,
             public_url=lambda: str(self.endpoints.get("api", "")),
+            replays_history=settings.clock == "event",
+            maturity=settings.analytics.maturity,
         )
         silence = timedelta(minutes=settings.collector.spool.absent_minutes)
         self._completion = Completion(self._store, self._collector.pending if self._collector else Counter, silence)

@@ -69,6 +69,15 @@ METRIC_STATISTICS: pl.Schema = pl.Schema(
 METRIC_ROWS = pl.Schema({**METRIC_KEY, **METRIC_STATISTICS})
 """A row of any of the three tables, without its version."""
 
+MATURED_ROWS = pl.Schema(
+    {
+        name: kind
+        for name, kind in METRIC_ROWS.items()
+        if name != "n_late" and (name.startswith("hist_") or not name.endswith("_all"))
+    }
+)
+"""What of a row had matured; histograms are of what is known with the trace, and the same whether matured or not."""
+
 VERDICT_METRICS = ("eval_fail", "thumbs_down", "correction", "escalation", "abandonment", "refund", "overturn")
 """Metrics made from verdicts; all others are known with the trace."""
 FEEDBACK_METRICS = VERDICT_METRICS[1:]
@@ -104,6 +113,14 @@ def read_metric_rows(
         "routes": list(routes),
     }
     return _typed(store.frame(sql, parameters), METRIC_ROWS).sort(list(METRIC_KEY))
+
+
+def read_matured_rows(
+    store: Store, since: datetime, until: datetime, *, services: Sequence[str], metrics: Sequence[str], routes: Sequence[str]
+) -> pl.DataFrame:
+    """The same of minutes, with the columns that settling needs (`MATURED_ROWS`): half as wide."""
+    parameters = {"since": since, "until": until, "services": list(services), "metrics": list(metrics), "routes": list(routes)}
+    return _typed(store.frame(load("read_matured_rows"), parameters), MATURED_ROWS).sort(list(METRIC_KEY))
 
 
 def read_metric_counts(store: Store, coarse: Grain, buckets: Sequence[datetime]) -> dict[datetime, int]:

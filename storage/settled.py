@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -35,6 +36,7 @@ _PER_ARM = {
     "capped_sum": pl.Float64,
     "capped_squares": pl.Float64,
 }
+_AT_ONCE = timedelta(days=1)
 _PAIRS = ("n11", "n10", "n01", "n00", "n_incomplete")
 
 SETTLED = pl.Schema(
@@ -47,9 +49,21 @@ SETTLED = pl.Schema(
 
 def read_settled(store: Store, comparison_id: str, settled_after: datetime) -> pl.DataFrame:
     """Rows (`SETTLED`) of a comparison that were written after a moment, sorted by minute and stratum."""
-    frame = store.frame(load("read_settled"), {"comparison_id": comparison_id, "settled_after": settled_after})
-    minute = pl.from_epoch("minute", "s").dt.cast_time_unit("ms").dt.replace_time_zone("UTC")
-    return frame.with_columns(minute).select(pl.col(name).cast(dtype) for name, dtype in SETTLED.items())
+    return pl.concat([SETTLED.to_frame(), *read_settled_days(store, comparison_id, settled_after)])
+
+
+def read_settled_days(store: Store, comparison_id: str, settled_after: datetime) -> Iterator[pl.DataFrame]:
+    """The same a day of minutes at a time: a busy comparison has millions of rows."""
+    which = {"comparison_id": comparison_id, "settled_after": settled_after}
+    span = store.frame(load("settled_span"), which)
+    for first, last in span.rows():
+        since, end = (datetime.fromtimestamp(seconds, UTC) for seconds in (first, last + 60))
+        while since < end:
+            until = min(since + _AT_ONCE, end)
+            frame = store.frame(load("read_settled"), {**which, "since": since, "until": until})
+            minute = pl.from_epoch("minute", "s").dt.cast_time_unit("ms").dt.replace_time_zone("UTC")
+            yield frame.with_columns(minute).select(pl.col(name).cast(dtype) for name, dtype in SETTLED.items())
+            since = until
 
 
 def write_settled(store: Store, rows: pl.DataFrame, settled_at: datetime) -> None:

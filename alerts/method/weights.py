@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,8 @@ from numpy.typing import NDArray
 from alerts.verdict import GLOBAL, MetricGroup
 
 
-@dataclass(frozen=True, order=True)
-class StreamKey:
-    """What can page: a metric (of an evaluator) in one cohort, or over all of them (GLOBAL)."""
+class StreamKey(NamedTuple):
+    """What can page: a metric (of an evaluator) in one cohort, or over all of them (GLOBAL). Looked up often: a tuple."""
 
     metric: str
     evaluator: str

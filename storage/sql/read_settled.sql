@@ -30,4 +30,5 @@ SELECT
     n_incomplete
 FROM settled_minutes FINAL
 WHERE comparison_id = {comparison_id:String} AND settled_at > {settled_after:DateTime64(9, 'UTC')}
+    AND minute >= toDateTime({since:DateTime64(3, 'UTC')}, 'UTC') AND minute < toDateTime({until:DateTime64(3, 'UTC')}, 'UTC')
 ORDER BY minute, metric, evaluator, evaluator_version, sampling_rule, cohort, prompt_version

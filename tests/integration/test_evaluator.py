@@ -75,7 +75,7 @@ def test_a_rollout_from_opening_to_page_and_restart(store: Store, rows: pl.DataF
 
     entry = first._watched["swap"]
     settled = read_settled(store, entry.comparison.comparison_id, LONG_AGO)
-    rebuilt = checkpoint.replay(ComparisonState(entry.comparison.rules()), settled, dict(entry.state.frontiers))
+    rebuilt = checkpoint.replay(ComparisonState(entry.comparison.rules()), [settled], dict(entry.state.frontiers))
     assert checkpoint.to_bytes(rebuilt) == state_bytes(first)
 
     card = Evaluator(store, MethodConfig()).scorecard(ROLLOUT, END)

@@ -77,7 +77,7 @@ def comparison_of(scenario: Scenario, rows: pl.DataFrame, rollout: RolloutConfig
 
 def settle_all(comparison: Comparison, rows: pl.DataFrame) -> pl.DataFrame:
     live = rows.filter(pl.col("bucket") >= comparison.day_zero_at)
-    return settle(live, comparison.arms(), comparison.references(), comparison.expectations())
+    return settle(live, comparison.arms, comparison.references, comparison.expectations)
 
 
 def final_frontiers(comparison: Comparison, settled: pl.DataFrame) -> dict[int, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from pydantic import SecretStr
 
 from alerts import actions
 from alerts.alerter import Alerter
-from alerts.config import AlertsConfig, RolloutConfig, ThresholdConfig, WebhookConfig
-from alerts.verdict import Verdict, VerdictKind
+from alerts.config import AlertsConfig, MethodConfig, RolloutConfig, ThresholdConfig, WebhookConfig
+from alerts.evaluate import Evaluator
+from alerts.verdict import Outcome, Verdict, VerdictKind
 from api.desk import Desk
 from storage.alerts import (
     AlertRow,
@@ -391,6 +394,12 @@ def test_deliveries_and_silences_over_http(scene: Scene) -> None:
     with make_client(services) as client:
         [dead] = client.get("/api/v1/deliveries", params={"state": "dead"}).json()["items"]
         assert "403" in dead["error"]
+        # and wherever an operator looks: the data-health page, /metrics
+        alerter.evaluator.scorecard = lambda rollout, now: None  # type: ignore[method-assign]
+        row = client.get("/health").text.split(dead["channel"], 1)[1].split("</tr>", 1)[0]
+        assert "dead" in row
+        told = f'spanwise_deliveries{{channel="{dead["channel"]}",state="dead"}} 1.0'
+        assert told in client.get("/metrics").text
         assert client.post(f"/api/v1/deliveries/{dead['delivery_id']}/retry").json()["state"] == "pending"
         assert client.post(f"/api/v1/deliveries/{dead['delivery_id']}/retry").status_code == 422
         assert client.post("/api/v1/deliveries/nobody/retry").status_code == 404
@@ -399,3 +408,22 @@ def test_deliveries_and_silences_over_http(scene: Scene) -> None:
         assert [silence["reason"] for silence in client.get("/api/v1/silences").json()["items"]] == ["moving"]
         client.post(f"/api/v1/alerts/{alert_id}/unsilence").raise_for_status()
         assert client.get("/api/v1/silences").json()["items"] == []
+
+
+def test_the_gates_answer_is_what_argo_reads(scene: Scene) -> None:
+    """The template of docs/gate.md: its path into the document, and that its two conditions know every answer there is."""
+    text = (Path(__file__).parents[3] / "docs" / "gate.md").read_text()
+    [path] = re.findall(r"jsonPath: \"\{\$\.(\w+)\}\"", text)
+    conditions = dict(re.findall(r"(success|failure)Condition: result == \"(\w+)\"", text))
+    assert conditions == {"success": Outcome.PASS.value, "failure": Outcome.FAIL.value}
+    assert set(Outcome) - set(conditions.values()) == {Outcome.UNDETERMINED}
+    alerter = scene.start()
+    alerter.evaluator = Evaluator(scene.store, MethodConfig())
+    services = make_services(
+        scene.store, scene.clock, alerts=Desk(scene.store, alerter, scene.clock, scene.wall), wall_clock=scene.wall
+    )
+    with make_client(services) as client:
+        [url] = re.findall(r"url: \"https://spanwise\.example\.com(/api/v1/gate/\S+)\"", text)
+        answer = client.get(url.replace("{{args.rollout}}", ROLLOUT))
+        assert answer.status_code == 200
+        assert answer.json()[path] == "undetermined"

@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from alerts.exposition import DeliveryStatus, RolloutStatus, exposition
+from alerts.verdict import Outcome, VerdictKind
 from tests.support.peers import free_port, peer, until
 from tests.support.rollout_story import ROLLOUT, scorecard, verdict
 
@@ -49,7 +50,10 @@ def delivery_status() -> DeliveryStatus:
 
 
 def page() -> str:
-    return exposition([RolloutStatus(ROLLOUT, verdict(), scorecard()), RolloutStatus("new", None, None)], delivery_status())
+    quiet = verdict(VerdictKind.NO_HARM_SEEN)
+    others = [RolloutStatus(f"other-{gate}", replace(quiet, gate=gate), None) for gate in (Outcome.PASS, Outcome.UNDETERMINED)]
+    known = [RolloutStatus(ROLLOUT, verdict(), scorecard()), *others, RolloutStatus("new", None, None)]
+    return exposition(known, delivery_status())
 
 
 @contextmanager
@@ -118,6 +122,17 @@ def test_a_real_prometheus_scrapes_it_and_the_rules_fire(tmp_path: Path) -> None
             card = scorecard()
             assert card.cost is not None
             assert float(ratio["value"][1]) == card.cost.overall.ratio
+            # what docs/gate.md gives Flagger, word for word: it halts below 1
+            answers = {"refund-student": 0, "other-undetermined": 1, "other-pass": 2, "new": 0}
+            for name, expected_value in answers.items():
+                [answer] = query(flagger_query().replace("refund-student", name))
+                assert float(answer["value"][1]) == expected_value
+
+
+def flagger_query() -> str:
+    text = (DOCS / "gate.md").read_text().split("  query: |\n", 1)[1].split("---", 1)[0]
+    assert ROLLOUT in text
+    return " ".join(text.split())
 
 
 def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_any_cutting_gives_the_same_bytes(rows: pl.DataFrame) -> None:
     assert to_bytes(step_by_step(rules, costless, 7)) == whole
     assert to_bytes(step_by_step(rules, costless, 601)) == whole
     assert to_bytes(step_by_step(rules, costless, 67, restart_every=9)) == whole
-    assert to_bytes(rebuild(rules, costless)) == to_bytes(replay(ComparisonState(rules), costless))
+    assert to_bytes(rebuild(rules, costless)) == to_bytes(replay(ComparisonState(rules), [costless]))
 
 
 def test_the_paged_minute_does_not_depend_on_the_cutting(rows: pl.DataFrame) -> None:
