@@ -1,8 +1,9 @@
 """
 Reads stored attributes through the present vocabulary again: what a better mapping finds, history gets too.
 
-Rows are written again with the version they had, so that the newer writing wins and nothing else changes. The work goes hour by
-hour; cut short, it is simply run again.
+Rows are written again with the version they had, so that the newer writing wins and nothing else changes; their traces are
+touched, so the next jobs assemble and price them anew. The work goes hour by hour; cut short, it is simply run again.
+Evaluations are not read again from spans: they were written as rows of their own.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _SETTINGS = {
     "query_plan_enable_optimizations": 0,
     "compile_expressions": 0,
     "max_block_size": 16384,
+    # rows that were written before and replaced since are to be written again
+    "insert_deduplicate": 0,
 }
 
 
@@ -42,26 +45,34 @@ def renormalise(
         progress: told the share that is done, from 0 to 1, after every hour.
 
     Raises:
-        StoreUnavailableError, StoreRefusedError: see `storage.client.Store`; hours done so far stay done.
+        StoreUnavailableError, StoreRefusedError: see `storage.client.Store`. Whatever cuts it short, hours done so far stay done,
+            and the run is recorded as failed.
     """
     now = (clock or WallClock()).now
     started = time.monotonic()
     run = JobRun(uuid.uuid4().hex, "renormalize", now())
     write_job_run(store, run)
-    hours = store.frame(load("span_hours", "collector"), {"since": since, "until": until or now() + timedelta(days=365)})
-    n_done = 0
-    for done, (hour, n_spans) in enumerate(hours.iter_rows(), start=1):
-        end = min(hour + _HOUR, until) if until is not None else hour + _HOUR
-        period = {"since": max(hour, since), "until": end}
-        counted = census.answer(store.frame(load("stored_census", "collector"), period))
-        store.command(f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {normalise.stored(counted)}", period, _SETTINGS)
-        n_done += n_spans
-        run = run.after(rows_read=n_done, rows_written=n_done, progress=done / hours.height)
+    try:
+        hours = store.frame(load("span_hours", "collector"), {"since": since, "until": until or now() + timedelta(days=365)})
+        for done, hour in enumerate(hours["hour"], start=1):
+            end = min(hour + _HOUR, until) if until is not None else hour + _HOUR
+            n_done = run.rows_written + _rewrite(store, {"since": max(hour, since), "until": end})
+            run = run.after(rows_read=n_done, rows_written=n_done, progress=done / hours.height)
+            write_job_run(store, run)
+            if progress is not None:
+                progress(run.progress)
+        run = run.after(state=JobState.DONE, progress=1.0, detail=f"{run.rows_written} spans")
+    except BaseException as error:
+        run = run.after(state=JobState.FAILED, error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        run = run.after(finished_at=now(), seconds=time.monotonic() - started)
         write_job_run(store, run)
-        if progress is not None:
-            progress(run.progress)
-    run = run.after(
-        state=JobState.DONE, finished_at=now(), progress=1.0, seconds=time.monotonic() - started, detail=f"{n_done} spans"
-    )
-    write_job_run(store, run)
     return run
+
+
+def _rewrite(store: Store, period: dict[str, datetime]) -> int:
+    """How many spans were written anew."""
+    counted = census.answer(store.frame(load("stored_census", "collector"), period))
+    store.command(f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {normalise.stored(counted)}", period, _SETTINGS)
+    return int(store.frame(load("span_count", "collector"), period)["n_spans"].item())
