@@ -18,8 +18,11 @@ from dataclasses import dataclass, field
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from collector.evaluations.genai import event_name_of
+from collector.evaluations.shapes import EVENT_NAME
 from collector.wire import embedded, fields, read_varint, varint
 from storage.errors import PermanentError
 
@@ -30,6 +33,9 @@ _TRACE_STATE, _PARENT = 0x1A, 0x22
 _SPAN = 0x12
 _NO_TRACE = bytes(16)
 _NO_SPAN = bytes(8)
+
+NO_EVALUATION = "no evaluation"
+"""Why a log record is left out."""
 
 
 class UndecodableError(ValueError, PermanentError):
@@ -45,11 +51,13 @@ class Checked:
         payload: the request without what was rejected; the very bytes that came when nothing was.
         n_items: spans or log records that came.
         rejected: reason -> how many of them are not in `payload`.
+        left_out: the same of those that are taken and not kept, for nothing reads them.
     """
 
     payload: bytes
     n_items: int
     rejected: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
 
 def check_traces(request: bytes) -> Checked:
@@ -70,12 +78,26 @@ def check_traces(request: bytes) -> Checked:
 
 
 def check_logs(request: bytes) -> Checked:
-    """Check an `ExportLogsServiceRequest`; a log record needs no ids. Raises `UndecodableError`."""
+    """
+    Check an `ExportLogsServiceRequest`; a log record needs no ids, and is left out if it is no evaluation.
+
+    Raises:
+        UndecodableError: not a protobuf message, or text that is not UTF-8.
+    """
     try:
         ExportLogsServiceRequest.FromString(request)
     except DecodeError as error:
         raise UndecodableError(f"not an ExportLogsServiceRequest: {error}") from error
-    return Checked(request, sum(1 for _ in spans_of(request)))
+    records = list(spans_of(request))
+    others = {place: NO_EVALUATION for place in records if not _is_evaluation(request[slice(*place)])}
+    if not others:
+        return Checked(request, len(records))
+    return Checked(_without(request, others), len(records), left_out={NO_EVALUATION: len(others)})
+
+
+def _is_evaluation(record: bytes) -> bool:
+    """Most log records do not even mention the name: only one that does is looked at as an object."""
+    return EVENT_NAME.encode() in record and event_name_of(LogRecord.FromString(record)) == EVENT_NAME
 
 
 def spans_of(request: bytes) -> Iterator[tuple[int, int]]:

@@ -190,7 +190,7 @@ class Intake:
         if mapped.n_malformed:
             rejected["its JSON has the wrong shape"] = mapped.n_malformed
         masked = self._masked(signal, checked)
-        masked_out = {"masking rule": masked.n_left_out} if masked.n_left_out else {}
+        masked_out = {**checked.left_out, **({"masking rule": masked.n_left_out} if masked.n_left_out else {})}
         counts = Counts(checked.n_items + mapped.n_malformed, rejected, masked_out)
         if counts.received:
             self.keep(SpoolRecord(signal, key_id, received_at_ns, masked.payload if counts.spooled else b"", counts))

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 
 from collector.evaluations.shapes import (
     EVENT_NAME,
     EVENTS,
     LOG_RECORDS,
+    MISSING,
     SESSION_KEYS,
     Keys,
     finish,
@@ -30,6 +32,7 @@ from storage.evaluations import EVALUATION_RECORDS, SourceForm
 _INTERNAL = "internal_properties"
 _PASSED = "gen_ai.evaluation.passed"
 _STATUS = "gen_ai.evaluation.status"
+_NAMING = ("event.name", "microsoft.custom_event.name")
 
 
 def from_events(events: pl.DataFrame) -> pl.DataFrame:
@@ -57,6 +60,13 @@ def from_events(events: pl.DataFrame) -> pl.DataFrame:
     return finish(rows)
 
 
+def event_name_of(record: LogRecord) -> str:
+    """What kind of event a log record is: its own field, else one of the attributes that say it, else its whole body."""
+    said = {pair.key: pair.value.string_value for pair in record.attributes if pair.key in _NAMING}
+    names = [record.event_name, *(said.get(key, "") for key in _NAMING)]
+    return next((name for name in names if name not in MISSING), record.body.string_value.strip())
+
+
 def from_logs(logs: pl.DataFrame) -> pl.DataFrame:
     """
     Evaluations that are log records; records that are none yield nothing.
@@ -76,7 +86,7 @@ def from_logs(logs: pl.DataFrame) -> pl.DataFrame:
     keys = Keys(logs)
     event_name = pl.coalesce(
         known_text(pl.col("event_name")),
-        keys.first("event.name", "microsoft.custom_event.name"),
+        keys.first(*_NAMING),
         pl.col("body").str.strip_chars(),
     )
     results = logs.filter(event_name == EVENT_NAME)

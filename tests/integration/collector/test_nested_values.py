@@ -103,3 +103,7 @@ def test_log_records_with_maps_stop_nobody(store: Store, tmp_path: Path) -> None
         httpx.post(url, content=request.SerializeToString(), headers=headers, trust_env=False).raise_for_status()
         running.collector.flush()
     assert store.frame("SELECT name, target_response_id FROM evaluations").rows() == [("faith", "r")]
+    ledger = store.frame(
+        "SELECT entry, reason, sum(n_items) FROM ingest_ledger FINAL WHERE entry != 'requests' GROUP BY ALL ORDER BY entry"
+    )
+    assert ledger.rows() == [("accepted", "", 2), ("masked_out", "no evaluation", 1), ("received", "", 2), ("written", "", 1)]

@@ -68,7 +68,7 @@ class Capture:
         command = ["node", str(script)] if script.exists() else [python_of(environment), "-m", module]
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         with subprocess.Popen([*command, *arguments], cwd=ROOT, env=inherited | ours, text=True, **pipes) as program:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 240
             while program.poll() is None and self._n_calls() < n_calls and time.monotonic() < deadline:
                 time.sleep(0.5)  # between two looks at what has arrived
             _, errors = program.communicate(timeout=180)

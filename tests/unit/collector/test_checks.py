@@ -119,12 +119,30 @@ def test_what_is_no_request_is_refused(data: bytes) -> None:
         check_traces(data)
 
 
-def test_log_records_need_no_ids() -> None:
+def test_log_records_need_no_ids_and_are_kept_if_they_are_evaluations() -> None:
+    name = "gen_ai.evaluation.result"
     logs = ExportLogsServiceRequest()
-    logs.resource_logs.add().scope_logs.add().log_records.add(event_name="x")
-    logs.resource_logs.add().scope_logs.add().log_records.add()
-    data = logs.SerializeToString()
-    checked = check_logs(data)
-    assert (checked.payload, checked.n_items, checked.rejected) == (data, 2, {})
+    first, second = (logs.resource_logs.add() for _ in range(2))
+    first.resource.attributes.add(key="service.name").value.string_value = "judge"
+    records = first.scope_logs.add().log_records
+    records.add(event_name=name)
+    records.add(event_name="gen_ai.client.inference.operation.details").body.string_value = name
+    for key in ("event.name", "microsoft.custom_event.name"):
+        records.add(event_name="None").attributes.add(key=key).value.string_value = name
+    records.add(event_name="mentions").attributes.add(key="text").value.string_value = name
+    others = second.scope_logs.add().log_records
+    others.add()
+    others.add().body.string_value = f" {name}\n"
+    kept = ExportLogsServiceRequest()
+    kept.CopyFrom(logs)
+    for at in (4, 1):
+        del kept.resource_logs[0].scope_logs[0].log_records[at]
+    del kept.resource_logs[1].scope_logs[0].log_records[0]
+
+    checked = check_logs(logs.SerializeToString())
+    assert ExportLogsServiceRequest.FromString(checked.payload) == kept
+    assert (checked.n_items, checked.rejected, checked.left_out) == (7, {}, {"no evaluation": 3})
+    data = kept.SerializeToString()
+    assert check_logs(data).payload == data
     with pytest.raises(UndecodableError, match="not an ExportLogsServiceRequest"):
         check_logs(b"\x0a\x05abc")
