@@ -81,8 +81,9 @@ class FacetQuery(WindowQuery):
 def ledger(request: Request, services: ServicesDep, _key: Reader, query: Annotated[LedgerQuery, Query()]) -> Response:
     """
     What became of every item that arrived, per signal and API key: received = accepted + rejected, accepted = written +
-    pending + quarantined + masked_out (left out by a masking rule or, for logs, as no evaluation); superseded is resent spans merged away. Undecodable, pushed back (come again later)
-    and refused (no key, too large, not OTLP) are requests. `balance` is the same summed up per signal.
+    pending + quarantined + masked_out (left out by a masking rule or, for logs, as no evaluation); superseded is resent spans
+    merged away. Undecodable, pushed back (come again later) and refused (no key, too large, not OTLP) are requests. `balance`
+    is the same summed up per signal.
     """
     window = query.window(services)
     step = parse_step(query.step) if query.step is not None else None
