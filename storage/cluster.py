@@ -90,7 +90,9 @@ class Cluster:
         if match := _VIEW.fullmatch(statement):
             return [f"CREATE OR REPLACE VIEW {match[1]}{self._everywhere}{match[2]}"]
         if match := _ALTER.fullmatch(statement):
-            holders = dict.fromkeys([local_name(match[1]), match[1]])
+            # a Distributed table has the columns of what it stands for, but no settings of its own
+            has_door = "MODIFY SETTING" not in match[2]
+            holders = dict.fromkeys([local_name(match[1]), *([match[1]] if has_door else [])])
             return [f"ALTER TABLE {holder}{self._everywhere}{match[2]}" for holder in holders]
         raise UnknownStatementError(f"no arrangement for a cluster: {statement[:80]!r}")
 

@@ -172,12 +172,18 @@ def server(directory: Path, arguments: argparse.Namespace) -> dict[str, float]:
             "ack_p99_ms": sent.quantile(0.99),
         }
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    merged = store.frame("SELECT sum(value) AS n FROM system.events WHERE event = 'MergedRows'")
+    n_merged = merged["n"][0]
     store.command("OPTIMIZE TABLE span_records FINAL")
     size = "SELECT sum(bytes_on_disk) AS n FROM system.parts WHERE active AND table = 'span_records'"
     n_bytes = store.frame(f"{size} AND database = currentDatabase()")["n"][0]
     collector.stop()
     store.close()
-    return found | {"peak_rss_mib": round(peak_mib), "bytes_per_span": round(n_bytes / n_spans, 1)}
+    return found | {
+        "merged_rows_per_span": round(n_merged / n_spans, 2),
+        "peak_rss_mib": round(peak_mib),
+        "bytes_per_span": round(n_bytes / n_spans, 1),
+    }
 
 
 def _check_stored(store: Store, n_spans: int) -> None:

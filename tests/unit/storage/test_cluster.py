@@ -53,6 +53,12 @@ def test_an_altered_column_reaches_the_shards_and_the_door() -> None:
     assert Cluster("lab", on_cluster=False).target("span_records") == "`span_records_local`"
 
 
+def test_a_setting_is_that_of_the_shards() -> None:
+    assert CLUSTER.arrange(["ALTER TABLE span_records MODIFY SETTING a = 1"]) == [
+        "ALTER TABLE span_records_local ON CLUSTER `lab` MODIFY SETTING a = 1"
+    ]
+
+
 def test_an_unforeseen_statement_is_refused() -> None:
     with pytest.raises(UnknownStatementError, match="OPTIMIZE"):
         CLUSTER.arrange(["OPTIMIZE TABLE span_records"])
