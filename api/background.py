@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from api.services import Document
 
 log = structlog.get_logger(__name__)
 
-KINDS = ("assemble", "rollup", "merge", "retention", "backfill", "reprice", "renormalize")
+KINDS = ("assemble", "rollup", "merge", "retention", "backfill", "reprice", "renormalize", "backup", "purge")
 NEEDS_SINCE = ("backfill", "reprice", "renormalize")
 _MAX_WAITING = 20
 _MAX_REMEMBERED = 200
@@ -34,6 +34,7 @@ class JobRunner(Protocol):
         since: datetime | None = None,
         until: datetime | None = None,
         progress: Callable[[float], None] | None = None,
+        given: Mapping[str, Any] | None = None,
     ) -> Any: ...
 
 
@@ -61,7 +62,7 @@ class BackgroundJobs:
         self._asked: OrderedDict[str, _Asked] = OrderedDict()
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="asked-job")
 
-    def start(self, kind: str, since: datetime | None, until: datetime | None) -> str:
+    def start(self, kind: str, since: datetime | None, until: datetime | None, given: Mapping[str, Any] | None = None) -> str:
         """Queue a run and return its id. Raises a 404 or 429 problem."""
         if kind not in self.kinds:
             raise not_found("job", kind, self.kinds)
@@ -74,7 +75,7 @@ class BackgroundJobs:
             self._asked[asked.run_id] = asked
             while len(self._asked) > _MAX_REMEMBERED:
                 self._asked.popitem(last=False)
-        self._pool.submit(self._run, asked)
+        self._pool.submit(self._run, asked, given)
         return asked.run_id
 
     def progress(self, run_id: str) -> Document | None:
@@ -93,10 +94,12 @@ class BackgroundJobs:
         """Finish the run that is going, forget the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _run(self, asked: _Asked) -> None:
+    def _run(self, asked: _Asked, given: Mapping[str, Any] | None) -> None:
         self._note(asked.run_id, state="running")
         try:
-            run = self._runner.run(asked.kind, asked.since, asked.until, lambda share: self._note(asked.run_id, progress=share))
+            run = self._runner.run(
+                asked.kind, asked.since, asked.until, lambda share: self._note(asked.run_id, progress=share), given
+            )
         except Exception as error:  # the loop's edge: a failed job is reported, and the next one runs
             log.error("job_failed", kind=asked.kind, exc_info=error)
             self._note(asked.run_id, state="failed", error=str(error))

@@ -66,8 +66,8 @@ class JobDesk(Protocol):
     @property
     def kinds(self) -> Sequence[str]: ...
 
-    def start(self, kind: str, since: datetime | None, until: datetime | None) -> str:
-        """Queue a run and return its id. Raises ProblemError when too many wait."""
+    def start(self, kind: str, since: datetime | None, until: datetime | None, given: Mapping[str, Any] | None = None) -> str:
+        """Queue a run and return its id; `given` says what to erase, or a backup's name. Raises ProblemError: too many wait."""
         ...
 
     def progress(self, run_id: str) -> Document | None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -14,6 +15,7 @@ from spanwise.settings import Settings
 from storage.errors import DataDirectoryBusyError, PermanentError, RetryableError
 
 if TYPE_CHECKING:
+    from spanwise.progress import Update
     from storage.client import Store
 
 KEY_VARIABLE = "SPANWISE_API_KEY"
@@ -66,6 +68,19 @@ def api(settings: Settings, url: str | None = None, key: str | None = None) -> I
             yield client
     except httpx.TransportError as error:
         raise InstanceError(f"no answer from {base}: {error}; is `spanwise serve` running? another address: --url") from error
+
+
+def run_job(client: httpx.Client, kind: str, wish: Mapping[str, Any], update: Update) -> dict[str, Any]:
+    """Have the instance run a job, and wait for its end. Raises `PermanentError` with its reason when it fails."""
+    run_id = client.post(f"/api/v1/jobs/{kind}", json=dict(wish)).json()["id"]
+    while True:
+        run: dict[str, Any] = client.get(f"/api/v1/jobs/{run_id}").json()
+        if run["state"] == "failed":
+            raise PermanentError(f"{kind} failed: {run.get('error') or 'see the log of the instance'}")
+        if run["state"] == "done":
+            return run
+        update(run["progress"], "")
+        time.sleep(0.2)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -34,10 +36,11 @@ class Schedule:
             executors={"default": ThreadPoolExecutor(max(1, len(ticks)))},
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
+        self._locks = [threading.Lock() for _ in ticks]
         first = datetime.now(UTC)
-        for tick in ticks:
+        for tick, lock in zip(ticks, self._locks, strict=True):
             self._scheduler.add_job(
-                _guarded(tick),
+                _guarded(tick, lock),
                 "interval",
                 seconds=tick.interval.total_seconds(),
                 next_run_time=first + tick.delay,
@@ -47,15 +50,24 @@ class Schedule:
     def start(self) -> None:
         self._scheduler.start()
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Wait for what is running, and start nothing until the block ends."""
+        with ExitStack() as held:
+            for lock in self._locks:
+                held.enter_context(lock)
+            yield
+
     def stop(self) -> None:
         """Start nothing more, and wait for what is running."""
         self._scheduler.shutdown(wait=True)
 
 
-def _guarded(tick: Tick) -> Callable[[], None]:
+def _guarded(tick: Tick, lock: threading.Lock) -> Callable[[], None]:
     def run() -> None:
         try:
-            tick.run()
+            with lock:
+                tick.run()
         except SpanwiseError as error:
             log.error("tick_failed", tick=tick.name, error=str(error))
         except Exception:  # the edge of the loop: a defect in one run must not end all later ones

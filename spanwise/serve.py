@@ -29,6 +29,7 @@ from spanwise.opening import open_store
 from spanwise.runner import Runner
 from spanwise.schedule import Schedule, Tick
 from spanwise.settings import Role, Settings, masked
+from spanwise.upkeep import BACKUPS, Upkeep
 from storage.clock import Clock, WallClock
 from storage.job_runs import JobState
 from storage.leases import Lease
@@ -94,11 +95,13 @@ class Process:
         )
         silence = timedelta(minutes=settings.collector.spool.absent_minutes)
         self._completion = Completion(self._store, self._collector.pending if self._collector else Counter, silence)
-        self._background = BackgroundJobs(Runner(self._store, self._jobs))
         self._lease = Lease(self._store, "analytics", f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}")
         # an embedded engine has one process, which needs nobody's leave
         self._is_active = self._store.is_embedded
         self._schedule = Schedule(self._ticks())
+        flush = self._collector.flush if self._collector else lambda: None
+        upkeep = Upkeep(self._store, settings.data_dir / BACKUPS, self._schedule.paused, flush)
+        self._background = BackgroundJobs(Runner(self._store, self._jobs, upkeep))
         self._web: _WebServer | None = None
         self.endpoints: dict[str, str | int] = {}
 

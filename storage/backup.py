@@ -41,12 +41,12 @@ def backup(store: Store, directory: Path, progress: Progress) -> Moved:
     if (directory / MANIFEST).exists():
         raise BackupError(f"{directory} already holds a backup; choose an empty directory")
     directory.mkdir(parents=True, exist_ok=True)
-    todo = list(chunks(store))
+    # The jobs' watermarks first: what is written meanwhile lies behind them, and is looked at again after a restore.
+    todo = sorted(chunks(store), key=lambda chunk: chunk.table != "job_runs")
     entries = []
     for done, chunk in enumerate(todo):
         progress(done, len(todo), chunk.file_name)
-        export(store, chunk, directory / chunk.file_name)
-        entries.append(asdict(chunk) | asdict(fingerprint(store, chunk)))
+        entries.append(asdict(chunk) | asdict(export(store, chunk, directory / chunk.file_name)))
     manifest = {
         "format": 1,
         "schema": schema_version(store),

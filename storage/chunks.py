@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyarrow.parquet import ParquetFile
+
 from storage.client import Store
 from storage.cluster import local_name
 from storage.sql import load
@@ -15,6 +17,10 @@ OWN_TO_A_DATABASE = frozenset({"schema_migrations", "leases", "spools"})
 
 # Superseded copies are merged within a partition; without the setting FINAL would also look at all other partitions.
 _FINAL = "FINAL WHERE _partition_id = {partition:String} SETTINGS do_not_merge_across_partitions_select_final = 1"
+
+# In every file beside the table's own columns.
+HASH_COLUMN = "_row_hash"
+_HASH = "sipHash64(toString(tuple(*)))"
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,25 @@ def chunks(store: Store) -> Iterator[Chunk]:
 
 def fingerprint(store: Store, chunk: Chunk) -> Fingerprint:
     """Of the chunk's rows as they stand, superseded copies left out."""
-    sql = f"SELECT count() AS n_rows, sum(sipHash64(toString(tuple(*)))) AS checksum FROM `{chunk.table}` {_FINAL}"
+    sql = f"SELECT count() AS n_rows, sum({_HASH}) AS checksum FROM `{chunk.table}` {_FINAL}"
     row = store.frame(sql, {"partition": chunk.partition}).row(0, named=True)
     return Fingerprint(row["n_rows"], row["checksum"])
 
 
-def export(store: Store, chunk: Chunk, path: Path) -> None:
-    """Write the chunk's rows to a Parquet file."""
-    store.export_parquet(f"SELECT * FROM `{chunk.table}` {_FINAL}", path, {"partition": chunk.partition})
+def export(store: Store, chunk: Chunk, path: Path) -> Fingerprint:
+    """
+    Write the chunk's rows to a Parquet file, each with its hash; returns the fingerprint of what was written.
+
+    The fingerprint is that of the file, so it holds for a table that is written to meanwhile.
+    """
+    store.export_parquet(
+        f"SELECT *, {_HASH} AS {HASH_COLUMN} FROM `{chunk.table}` {_FINAL}", path, {"partition": chunk.partition}
+    )
+    with ParquetFile(path) as file:
+        hashes = (batch.column(0).to_numpy() for batch in file.iter_batches(columns=[HASH_COLUMN]))
+        # unsigned sums go round at 2^64, as ClickHouse's do
+        checksum = sum(int(part.sum(dtype="uint64")) for part in hashes) % 2**64
+        return Fingerprint(file.metadata.num_rows, checksum)
 
 
 def replace(store: Store, chunk: Chunk, path: Path) -> None:

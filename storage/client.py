@@ -214,9 +214,9 @@ class Store:
             shutil.copyfileobj(cast(IO[bytes], stream), file, 1 << 20)
 
     def import_parquet(self, table: str, path: Path) -> None:
-        """Append the rows of a Parquet file to `table`."""
+        """Append the rows of a Parquet file to `table`; columns that the table has not are left out."""
         with self._connection() as client, path.open("rb") as file:
-            client.raw_insert(table, insert_block=file, fmt="Parquet")
+            client.raw_insert(table, insert_block=file, fmt="Parquet", settings={"input_format_skip_unknown_fields": 1})
 
     def close(self) -> None:
         for other in self._limited:

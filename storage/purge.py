@@ -21,19 +21,23 @@ class Erased:
     n_after: int
 
 
-# Tables that name a trace, by the column that does. What only counts traces (rollups, streams, verdicts) names nobody.
+# Tables that name a trace, by the column that does. What only counts traces (rollups, streams, verdicts) names nobody. Those that
+# name a user come last: a purge that was cut short still finds everything when it is run again.
 _BY_TRACE = {
-    "span_records": "trace_id",
-    "span_facts": "trace_id",
-    "trace_facts": "trace_id",
+    "evaluation_targets": "trace_id",
+    "evaluation_records": "target_trace_id",
+    "touched_evaluations": "target_trace_id",
     "trace_outcomes": "trace_id",
     "trace_times": "trace_id",
     "touched_traces": "trace_id",
     "response_spans": "trace_id",
-    "evaluation_targets": "trace_id",
-    "evaluation_records": "target_trace_id",
-    "touched_evaluations": "target_trace_id",
+    "superseded_copies": "trace_id",
+    "session_traces": "trace_id",
+    "mirror_units": "trace_id",
     "poisonous_traces": "trace_id",
+    "trace_facts": "trace_id",
+    "span_facts": "trace_id",
+    "span_records": "trace_id",
 }
 # Evaluations that name a session or a response instead of a trace, found through what they were resolved to.
 _EVALUATIONS = {"evaluation_records": "evaluation_id", "touched_evaluations": "evaluation_id"}

@@ -48,3 +48,9 @@ def read_complete_upto(store: Store, silence: timedelta) -> datetime | None:
     seconds = silence.total_seconds()
     value: datetime | None = store.frame(load("read_complete_upto"), {"silence": seconds})["complete_upto"].item()
     return value
+
+
+def read_n_pending(store: Store) -> int:
+    """Items that the owners of open spools said were not in the tables yet."""
+    n: int = store.frame("SELECT sum(n_pending) AS n FROM spools FINAL WHERE NOT is_closed")["n"].item()
+    return n

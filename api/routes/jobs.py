@@ -19,12 +19,22 @@ router = APIRouter(tags=["jobs"])
 
 
 class JobRange(BaseModel):
-    """Which traces, by when they started; empty is the job's own choice."""
+    """Which traces, by when they started; empty is the job's own choice. What a backup is called, what a purge erases."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"since": "-7d"}]})
 
     since: str | None = Field(None, max_length=64, description="from this time on (RFC 3339, or -7d)")
     until: str | None = Field(None, max_length=64, description="before this time")
+    name: str | None = Field(
+        None,
+        max_length=100,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="backup: name of its directory, below `backups` in the instance's data directory",
+    )
+    traces: list[Annotated[str, Field(min_length=1, max_length=64)]] | None = Field(
+        None, min_length=1, max_length=10_000, description="purge: ids of traces to erase"
+    )
+    user: str | None = Field(None, min_length=1, max_length=1024, description="purge: erase every trace of this user id")
 
 
 @router.get("/jobs", summary="Job runs", responses=TABLE_RESPONSES)
@@ -56,7 +66,13 @@ def start(
     until = parse_time(wanted.until, now, "until") if wanted.until else None
     if since is None and kind in NEEDS_SINCE:
         raise bad_value("since", wanted.since, "given: this job works on the traces that started from then on")
-    run_id = services.jobs.start(str(kind), since, until)
+    if kind == "backup" and wanted.name is None:
+        raise bad_value("name", wanted.name, "given: the backup's directory is called so")
+    if kind == "purge" and wanted.traces is None and wanted.user is None:
+        raise bad_value("traces", wanted.traces, "given, or `user`: what is to be erased")
+    run_id = services.jobs.start(
+        str(kind), since, until, wanted.model_dump(include={"name", "traces", "user"}, exclude_none=True)
+    )
     response.headers["Location"] = f"/api/v1/jobs/{run_id}"
     return {"id": run_id, "kind": kind, "state": "queued"}
 

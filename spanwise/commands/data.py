@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
+import shutil
+import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +14,19 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from spanwise.instance import api, own_store, run_job
 from spanwise.opening import open_store
 from spanwise.progress import bar
 from spanwise.settings import Settings, load
+from spanwise.upkeep import BACKUP, BACKUPS, PURGE, Upkeep
 from storage import backup as backups
 from storage.client import Store
 from storage.errors import DataDirectoryBusyError, PermanentError
 from storage.migrations import known_migrations, migrate, schema_version
-from storage.purge import purge_traces, traces_of_user
+from storage.spools import read_n_pending
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
+Url = Annotated[str | None, typer.Option(help="address of the API; default: the instance on the data directory")]
 DataDir = Annotated[Path | None, typer.Option(help="data directory of the embedded engine")]
 
 console = Console()
@@ -44,13 +50,35 @@ def backup(
     directory: Annotated[Path, typer.Argument(help="new directory for the Parquet files and their manifest")],
     config: Config = None,
     data_dir: DataDir = None,
+    url: Url = None,
 ) -> None:
-    """Write every table to Parquet files. An embedded instance must be stopped first; a server need not."""
-    store = _opened(load(config, {"data_dir": data_dir}))
-    with bar("backing up") as update:
-        moved = backups.backup(store, directory, _steps(update))
-    console.print(f"{moved.n_rows:,} rows in {moved.n_chunks} files in {directory}")
-    store.close()
+    """
+    Write every table to Parquet files.
+
+    A running instance does it itself, with its jobs paused; the files then move here, or stay with an instance elsewhere (--url).
+    """
+    settings = load(config, {"data_dir": data_dir})
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise PermanentError(f"{directory} is not empty; choose a new directory")
+    if url is None:
+        with own_store(settings) as store:
+            if store is not None:
+                _refuse_a_full_spool(settings)
+                with bar("backing up") as update:
+                    run = Upkeep(store, directory.parent).backup(directory.name, lambda share: update(share, ""))
+                _tell(run.error, run.detail)
+                return
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
+    with api(settings, url) as client, bar("backing up") as update:
+        done = run_job(client, BACKUP, {"name": name}, update)
+    made = settings.data_dir / BACKUPS / name
+    if url is not None or not made.exists():
+        _tell("", f"{done['detail']} of the instance")
+        return
+    if directory.exists():
+        directory.rmdir()
+    shutil.move(made, directory)
+    _tell("", f"{done['rows_written']:,} rows in {directory}")
 
 
 def restore(
@@ -76,10 +104,15 @@ def copy(
     """Move from the embedded engine to a ClickHouse server: verified by counts and checksums, resumable."""
     settings = load(config, {"data_dir": source})
     here = _opened(settings.model_copy(update={"clickhouse_url": None}))
+    _refuse_a_full_spool(settings.model_copy(update={"clickhouse_url": None}))
     there = Store.server(target, settings.storage.database, cluster=settings.storage.cluster)
     migrate(there)
-    with bar("copying") as update, tempfile.TemporaryDirectory(dir=source) as scratch:
-        moved = backups.copy(here, there, Path(scratch), _steps(update))
+    scratch = source / "copying"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a copy that was cut short
+    scratch.mkdir()
+    with bar("copying") as update:
+        moved = backups.copy(here, there, scratch, _steps(update))
+    scratch.rmdir()
     console.print(f"{moved.n_rows:,} rows copied and verified ({moved.n_skipped} of {moved.n_chunks} chunks were there already)")
     there.close()
     here.close()
@@ -90,17 +123,53 @@ def purge(
     user: Annotated[str | None, typer.Option(help="every trace of this user id")] = None,
     config: Config = None,
     data_dir: DataDir = None,
+    url: Url = None,
 ) -> None:
-    """Erase traces, or everything of a user, and print the proof."""
+    """Erase traces, or everything of a user, and print the proof. A running instance does it itself, with its jobs paused."""
     if not trace and not user:
         raise PermanentError("name what to erase: --trace ID or --user ID")
-    store = _opened(load(config, {"data_dir": data_dir}))
-    ids = sorted({*(trace or []), *(traces_of_user(store, user) if user else [])})
-    proof = Table("table", "rows found", "rows left", title=f"erased {len(ids)} traces")
-    for entry in purge_traces(store, ids):
-        proof.add_row(entry.table, str(entry.n_before), str(entry.n_after))
-    console.print(proof)
-    store.close()
+    settings = load(config, {"data_dir": data_dir})
+    if url is None:
+        with own_store(settings) as store:
+            if store is not None:
+                _refuse_a_full_spool(settings)
+                with bar("erasing") as update:
+                    run = Upkeep(store, settings.data_dir).purge(trace or [], user, lambda share: update(share, ""))
+                _show_proof(run.error, run.detail)
+                if waiting := read_n_pending(store):
+                    console.print(f"{waiting:,} items wait in spools; run this again once they are written")
+                return
+    wish = {name: value for name, value in (("traces", trace), ("user", user)) if value}
+    with api(settings, url) as client, bar("erasing") as update:
+        done = run_job(client, PURGE, wish, update)
+    _show_proof("", done["detail"])
+
+
+def _refuse_a_full_spool(settings: Settings) -> None:
+    """What a killed instance left in its spool is not in the tables: it would be neither saved nor erased."""
+    if settings.clickhouse_url is not None:
+        return
+    left = sum(path.stat().st_size for path in (settings.data_dir / "spool").rglob("*.segment"))
+    if left:
+        raise PermanentError(
+            f"{left:,} bytes wait in {settings.data_dir / 'spool'}; run `spanwise serve` until they are written, first"
+        )
+
+
+def _show_proof(error: str, detail: str) -> None:
+    if error:
+        raise PermanentError(error)
+    proof = json.loads(detail)
+    table = Table("table", "rows found", "rows left", title=f"erased {proof['n_traces']} traces")
+    for entry in proof["tables"]:
+        table.add_row(entry["table"], str(entry["n_before"]), str(entry["n_after"]))
+    console.print(table)
+
+
+def _tell(error: str, detail: str) -> None:
+    if error:
+        raise PermanentError(error)
+    console.print(detail, soft_wrap=True, highlight=False)
 
 
 def _opened(settings: Settings) -> Store:

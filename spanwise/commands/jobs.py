@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +11,7 @@ from rich.console import Console
 
 from analytics.jobs import Jobs
 from api.times import parse_time
-from spanwise.instance import api, own_store
+from spanwise.instance import api, own_store, run_job
 from spanwise.progress import bar
 from spanwise.runner import Runner
 from spanwise.settings import Settings, load
@@ -68,13 +67,5 @@ def _run(kind: str, since: str, until: str | None, settings: Settings, url: str 
 def _ask(kind: str, since: datetime, until: datetime | None, settings: Settings, url: str | None) -> None:
     wish = {"since": since.isoformat(), "until": until.isoformat() if until else None}
     with api(settings, url) as client, bar(kind) as update:
-        run_id = client.post(f"/api/v1/jobs/{kind}", json=wish).json()["id"]
-        while True:
-            run = client.get(f"/api/v1/jobs/{run_id}").json()
-            update(run["progress"], run.get("detail", ""))
-            if run["state"] in ("done", "failed"):
-                break
-            time.sleep(0.5)
-    if run["state"] == "failed":
-        raise PermanentError(f"{kind} failed: {run.get('error') or 'see the log of the instance'}")
+        run = run_job(client, kind, wish, update)
     console.print(f"{kind}: {run.get('rows_written', 0):,} rows written")
