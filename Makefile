@@ -6,7 +6,7 @@ CAPTURES := pydantic-ai traceai-0 traceloop litellm-proxy
 CAPTURE_APPS := tests/integration/dialects/apps
 BIN := $(VENV)/bin
 ROOMS := storage collector analytics alerts api spanwise
-TEST_PACKAGES := chromium prometheus prometheus-alertmanager fonts-dejavu-core
+TEST_PACKAGES := chromium prometheus prometheus-alertmanager fonts-dejavu-core zookeeperd
 WORKERS ?= 2
 
 .PHONY: setup demo test test-captures test-all check format bench image clean
@@ -59,7 +59,7 @@ $(CAPTURE_APPS)/node_modules/.installed: $(CAPTURE_APPS)/package.json
 	else echo "no npm: what Vercel's SDK sends is not captured"; fi
 
 test-all: $(VENV)/.dev-installed
-	@sh .ci/debian-packages $(TEST_PACKAGES) zookeeperd
+	@sh .ci/debian-packages $(TEST_PACKAGES)
 	@$(BIN)/python -m pytest -q -m "not bench"
 
 check: $(VENV)/.dev-installed

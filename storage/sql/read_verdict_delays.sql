@@ -18,7 +18,8 @@ SELECT
     (toUnixTimestamp64Nano(if({by_receipt:UInt8} = 1, e.received_at, e.evaluated_at)) - toUnixTimestamp64Nano(f.started_at)) / 1e9 AS delay_seconds
 FROM evaluation_records AS e FINAL
 LEFT JOIN (SELECT evaluation_id, trace_id FROM evaluation_targets FINAL) AS t ON t.evaluation_id = e.evaluation_id
-INNER JOIN
+-- on a cluster a trace may lie on another shard than the verdicts about it
+GLOBAL INNER JOIN
 (
     SELECT trace_id, min(started_at) AS started_at
     FROM trace_facts FINAL
