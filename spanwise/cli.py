@@ -42,7 +42,7 @@ class Commands(LazyGroup):
         ),
         "backup": Place(
             "spanwise.commands.data",
-            "Write every table to Parquet files. An embedded instance must be stopped first; a server need not.",
+            "Write every table to Parquet files.",
         ),
         "restore": Place(
             "spanwise.commands.data",

@@ -12,13 +12,7 @@ def open_store(settings: Settings) -> Store:
     if settings.clickhouse_url is None:
         store = Store.embedded(settings.data_dir, settings.storage.database, settings.storage.min_free_bytes)
     else:
-        store = Store.server(
-            settings.clickhouse_url.get_secret_value(),
-            settings.storage.database,
-            cluster=settings.storage.cluster,
-            connect_timeout_seconds=settings.storage.connect_timeout_seconds,
-            query_timeout_seconds=settings.storage.query_timeout_seconds,
-        )
+        store = Store.server(settings.clickhouse_url.get_secret_value(), settings.storage.database, settings.storage)
     try:
         migrate(store)
     except BaseException:

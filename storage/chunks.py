@@ -15,8 +15,8 @@ from storage.sql import load
 # Each database says itself which schema it has, who is active, and what still waits to be written to it.
 OWN_TO_A_DATABASE = frozenset({"schema_migrations", "leases", "spools"})
 
-# Superseded copies are merged within a partition; without the setting FINAL would also look at all other partitions.
-_FINAL = "FINAL WHERE _partition_id = {partition:String} SETTINGS do_not_merge_across_partitions_select_final = 1"
+# Engines whose rows never replace each other; they know no FINAL.
+_PLAIN = frozenset({"MergeTree", "ReplicatedMergeTree"})
 
 # In every file beside the table's own columns.
 HASH_COLUMN = "_row_hash"
@@ -65,7 +65,7 @@ def chunks(store: Store) -> Iterator[Chunk]:
 
 def fingerprint(store: Store, chunk: Chunk) -> Fingerprint:
     """Of the chunk's rows as they stand, superseded copies left out."""
-    sql = f"SELECT count() AS n_rows, sum({_HASH}) AS checksum FROM `{chunk.table}` {_FINAL}"
+    sql = f"SELECT count() AS n_rows, sum({_HASH}) AS checksum FROM {_rows(store, chunk)}"
     row = store.frame(sql, {"partition": chunk.partition}).row(0, named=True)
     return Fingerprint(row["n_rows"], row["checksum"])
 
@@ -76,9 +76,7 @@ def export(store: Store, chunk: Chunk, path: Path) -> Fingerprint:
 
     The fingerprint is that of the file, so it holds for a table that is written to meanwhile.
     """
-    store.export_parquet(
-        f"SELECT *, {_HASH} AS {HASH_COLUMN} FROM `{chunk.table}` {_FINAL}", path, {"partition": chunk.partition}
-    )
+    store.export_parquet(f"SELECT *, {_HASH} AS {HASH_COLUMN} FROM {_rows(store, chunk)}", path, {"partition": chunk.partition})
     with ParquetFile(path) as file:
         hashes = (batch.column(0).to_numpy() for batch in file.iter_batches(columns=[HASH_COLUMN]))
         # unsigned sums go round at 2^64, as ClickHouse's do
@@ -90,3 +88,13 @@ def replace(store: Store, chunk: Chunk, path: Path) -> None:
     """Make the chunk hold exactly the rows of a Parquet file. Safe to repeat."""
     store.alter(chunk.table, f"DROP PARTITION ID '{chunk.partition}'")
     store.import_parquet(chunk.table, path)
+
+
+def _rows(store: Store, chunk: Chunk) -> str:
+    """What stands behind FROM: the chunk's rows, superseded copies merged away (those of one row lie in one partition)."""
+    holder = local_name(chunk.table) if store.cluster else chunk.table
+    engine = store.frame(load("table_engine"), {"database": store.database, "table": holder})["engine"].item()
+    final = "" if engine in _PLAIN else "FINAL"
+    # without the setting FINAL would also look at all other partitions
+    settings = "SETTINGS do_not_merge_across_partitions_select_final = 1"
+    return f"`{chunk.table}` {final} WHERE _partition_id = {{partition:String}} {settings}"

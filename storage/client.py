@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import IO, Any, Self, cast
 
 import clickhouse_connect
+import lz4.frame
 import polars as pl
 import pyarrow as pa
+import zstandard
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
+from storage.address import connection_arguments, database_of
 from storage.cluster import SETTINGS as cluster_settings
 from storage.cluster import Cluster
+from storage.config import StorageConfig
 from storage.errors import DataDirectoryBusyError, QueryLimitError, StoreRefusedError, StoreUnavailableError
 
 DATABASE = "spanwise"
@@ -48,6 +52,9 @@ _ENGINE_CONFIG = """<clickhouse>
 </clickhouse>
 """
 
+# Between here and a server: whole bodies, and the Arrow format's own way.
+_COMPRESS = {"lz4": lz4.frame.compress, "zstd": zstandard.compress}
+_ARROW_COMPRESSION = {None: "none", "lz4": "lz4_frame", "zstd": "zstd"}
 _PLAIN_WORDS = re.compile(r"[0-9A-Za-z_.:-]*")
 
 
@@ -94,7 +101,9 @@ class Store:
         self.cluster = cluster
         self.is_embedded = arguments.get("interface") == "chdb"
         self._arguments = dict(arguments)
-        self._settings = SETTINGS | (cluster_settings if cluster else {}) | (EMBEDDED_SETTINGS if self.is_embedded else {})
+        self._compression: str | None = arguments.get("compress") or None
+        own = EMBEDDED_SETTINGS if self.is_embedded else _server_settings(self._compression)
+        self._settings = SETTINGS | (cluster_settings if cluster else {}) | own
         self._owner = owner
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
         self._limited: list[Store] = []
@@ -123,29 +132,20 @@ class Store:
             raise
 
     @classmethod
-    def server(
-        cls,
-        url: str,
-        database: str = DATABASE,
-        *,
-        cluster: str = "",
-        connect_timeout_seconds: float = 10.0,
-        query_timeout_seconds: float = 300.0,
-    ) -> Self:
+    def server(cls, url: str, database: str = DATABASE, config: StorageConfig | None = None) -> Self:
         """
-        Open a ClickHouse server by URL.
+        Open a ClickHouse server by URL (`storage.address`).
 
         Args:
-            url: `clickhouse://user:password@host:8123`; `clickhouses://` or `?secure=true` speaks TLS.
-            cluster: its name, when tables are to be Replicated and Distributed.
+            database: where the tables are, unless the URL names a database.
+            config: timeouts, compression, certificates, and the cluster when tables are to be Replicated and Distributed.
+
+        Raises:
+            ServerAddressError: the URL cannot be used.
         """
-        arguments = {
-            "dsn": url,
-            "autogenerate_session_id": False,
-            "connect_timeout": connect_timeout_seconds,
-            "send_receive_timeout": query_timeout_seconds,
-        }
-        return cls(arguments, database, None, Cluster(cluster) if cluster else None)
+        settings = config or StorageConfig()
+        cluster = Cluster(settings.cluster) if settings.cluster else None
+        return cls(connection_arguments(url, settings), database_of(url) or database, None, cluster)
 
     def limited(self, limits: Mapping[str, Any]) -> Store:
         """
@@ -192,9 +192,12 @@ class Store:
 
     def insert_bytes(self, sql: str, data: bytes, settings: Mapping[str, Any] | None = None) -> None:
         """Run `INSERT ... SELECT ... FROM input(...) FORMAT ...` on a server, with the bytes that it reads."""
+        # in the body, where a statement may be longer than an address
+        body = sql.encode() + b"\n" + data
+        if self._compression is not None:
+            body = _COMPRESS[self._compression](body)
         with self._connection() as client:
-            # in the body, where a statement may be longer than an address
-            client.raw_insert("", insert_block=sql.encode() + b"\n" + data, settings=dict(settings or {}))
+            client.raw_insert("", insert_block=body, settings=dict(settings or {}), compression=self._compression)
 
     def alter(
         self,
@@ -258,6 +261,10 @@ class Store:
             if code is None or code in _RETRYABLE_CODES:
                 raise StoreUnavailableError(str(error)) from error
             raise StoreRefusedError(str(error)) from error
+
+
+def _server_settings(compression: str | None) -> dict[str, Any]:
+    return {"output_format_arrow_compression_method": _ARROW_COMPRESSION[compression]}
 
 
 class _Text:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -32,6 +35,12 @@ class StorageConfig(BaseModel):
         ge=0,
         description="free space on the disk that the embedded engine leaves alone: it writes and merges nothing below, bytes",
     )
-    connect_timeout_seconds: float = Field(10.0, gt=0, description="seconds to wait for a connection to the server")
-    query_timeout_seconds: float = Field(300.0, gt=0, description="seconds to wait for an answer of the server")
+    connect_timeout_seconds: int = Field(10, ge=1, description="whole seconds to wait for a connection to the server")
+    query_timeout_seconds: int = Field(300, ge=1, description="whole seconds to wait for an answer of the server")
+    compression: Literal["lz4", "zstd", "none"] = Field(
+        "lz4", description="of inserts and answers between here and the server; `none` where cores are scarcer than network"
+    )
+    ca_file: Path | None = Field(None, description="PEM authorities the server's certificate must come from; unset: the system's")
+    certificate_file: Path | None = Field(None, description="PEM certificate shown to the server, where it asks for one")
+    key_file: Path | None = Field(None, description="PEM private key of certificate_file")
     retention: RetentionConfig = Field(default_factory=RetentionConfig, description="how long rows are kept")

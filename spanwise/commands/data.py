@@ -105,7 +105,7 @@ def copy(
     settings = load(config, {"data_dir": source})
     here = _opened(settings.model_copy(update={"clickhouse_url": None}))
     _refuse_a_full_spool(settings.model_copy(update={"clickhouse_url": None}))
-    there = Store.server(target, settings.storage.database, cluster=settings.storage.cluster)
+    there = Store.server(target, settings.storage.database, settings.storage)
     migrate(there)
     scratch = source / "copying"
     shutil.rmtree(scratch, ignore_errors=True)  # of a copy that was cut short
@@ -125,7 +125,11 @@ def purge(
     data_dir: DataDir = None,
     url: Url = None,
 ) -> None:
-    """Erase traces, or everything of a user, and print the proof. A running instance does it itself, with its jobs paused."""
+    """
+    Erase traces, or everything of a user, and print the proof.
+
+    A running instance does it itself, with its jobs paused.
+    """
     if not trace and not user:
         raise PermanentError("name what to erase: --trace ID or --user ID")
     settings = load(config, {"data_dir": data_dir})

@@ -9,9 +9,11 @@ Run on its own: `python -m tests.support.clickhouse_http DIRECTORY [PORT]` print
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import re
+import ssl
 import sys
 import tempfile
 import threading
@@ -72,10 +74,27 @@ class _Plan:
 
 
 class Front:
-    """The server. `url` is what `Store.server` takes."""
+    """
+    The server. `url` is what `Store.server` takes.
 
-    def __init__(self, engine_path: Path, port: int = 0) -> None:
+    Args:
+        certificate: PEM files of a certificate and its key; with them it speaks TLS.
+        user, password: asked of every request when there is a password.
+    """
+
+    def __init__(
+        self,
+        engine_path: Path,
+        port: int = 0,
+        *,
+        certificate: tuple[Path, Path] | None = None,
+        user: str = "default",
+        password: str = "",
+    ) -> None:
         self.path = engine_path
+        self.credentials = (user, password) if password else None
+        self.encodings: set[str] = set()
+        self.n_bytes_in = self.n_bytes_out = 0
         self._local = threading.local()
         self._plan = _Plan()
         self._changed = threading.Condition()
@@ -88,6 +107,10 @@ class Front:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(*certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
 
@@ -120,7 +143,7 @@ class Front:
         finally:
             self.fail(Fault.NONE)
 
-    def wait_for_fault(self, seconds: float = 60.0) -> None:
+    def wait_for_fault(self, seconds: float = 180.0) -> None:
         """Return once a request has met the present fault."""
         with self._changed:
             assert self._changed.wait_for(lambda: self.n_faults, seconds), f"no request contained {self._plan.pattern!r}"
@@ -166,6 +189,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _run(self, body: bytes) -> None:
         self.owner.n_requests += 1
+        if not self._is_known():
+            self._refuse("Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)", 516)
+            return
         arguments = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         arguments |= self._form_fields(body)
         if "multipart/form-data" in self.headers.get("Content-Type", ""):
@@ -193,6 +219,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(f"Code: {plan.code}. DB::Exception: injected failure after commit. (INJECTED)", plan.code)
         else:
             self._answer(answer, {"X-ClickHouse-Format": format} if format else {})
+
+    def _is_known(self) -> bool:
+        """ClickHouse takes Basic authentication, or user and key as headers."""
+        if self.owner.credentials is None:
+            return True
+        scheme, _, secret = self.headers.get("Authorization", "").partition(" ")
+        if scheme == "Basic":
+            return tuple(base64.b64decode(secret).decode().split(":", 1)) == self.owner.credentials
+        return (self.headers.get("X-ClickHouse-User"), self.headers.get("X-ClickHouse-Key")) == self.owner.credentials
 
     def _execute(self, sql: str, body: bytes, arguments: dict[str, str]) -> tuple[bytes, str]:
         # what made a session read-only cannot be taken back: such a request has a session of its own
@@ -260,6 +295,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         encoding = self.headers.get("Content-Encoding", "")
+        self.owner.encodings.add(encoding)
+        self.owner.n_bytes_in += len(body)
         if encoding == "gzip":
             return gzip.decompress(body)
         if encoding == "lz4":
@@ -276,6 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-ClickHouse-Summary", "{}")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        self.owner.n_bytes_out += len(body)
         self.wfile.write(body)
 
     def _refuse(self, message: str, code: int | None = None) -> None:

@@ -24,6 +24,8 @@ from tests.e2e.test_serve import send_traces
 from tests.support.server import ROOT, running, wait_for
 
 RELEASES = ROOT / "tests" / "fixtures" / "releases"
+# Kept for ever: the rows have to be there however much later they are looked at.
+_KEPT = {f"SPANWISE_STORAGE__RETENTION__{name}_DAYS": "0" for name in ("SPANS", "CONTENT", "FACTS", "MINUTES", "HOURS", "DAYS")}
 
 
 def unpack(archive: Path, directory: Path) -> None:
@@ -35,7 +37,7 @@ def unpack(archive: Path, directory: Path) -> None:
 
 def fill(directory: Path) -> None:
     """A little of everything: two routes, verdicts, feedback, a price, a declared rollout, an API key."""
-    with running(directory) as server:
+    with running(directory, environment=_KEPT) as server:
         ids = send_traces(server, 8, route="teacher") + send_traces(server, 8, route="student")
         score = {"trace_id": ids[0], "name": "user_feedback", "label": "down", "annotator_kind": "user"}
         httpx.post(f"{server.api}/api/v1/scores", json={"scores": [score]}).raise_for_status()
@@ -44,7 +46,7 @@ def fill(directory: Path) -> None:
         price = {"model": "student-8b", "input_usd_per_mtok": 0.1, "output_usd_per_mtok": 0.4}
         httpx.put(f"{server.api}/api/v1/prices", json=price).raise_for_status()
         wait_for(lambda: server.sql("SELECT count() FROM trace_facts FINAL")[0][0] == 16, 90, "all facts")
-        wait_for(lambda: server.sql("SELECT count() FROM evaluation_targets FINAL")[0][0] == 17, 90, "all verdicts")
+        wait_for(lambda: server.sql("SELECT count() FROM evaluations")[0][0] == 17, 90, "all verdicts")
         wait_for(lambda: server.sql("SELECT count() FROM metric_hours")[0][0] > 0, 90, "rollups")
         wait_for(lambda: server.sql("SELECT count() FROM verdicts")[0][0] > 0, 90, "a verdict")
         key = {"name": "ci", "scopes": ["read"]}

@@ -14,6 +14,7 @@ from storage.chunks import data_tables
 from storage.client import DATABASE, Store
 from tests.e2e.test_serve import send_traces
 from tests.support.clickhouse_http import Fault, Front
+from tests.support.release_fixture import RELEASES, unpack
 from tests.support.schema import rows_of
 from tests.support.server import ROOT, Server, running, wait_for
 
@@ -70,6 +71,7 @@ def test_purge_backup_and_restore(tmp_path: Path) -> None:
         assert not any((data / "backups").iterdir())
         kinds = [run["kind"] for run in server.get("/api/v1/jobs")["items"] if run["state"] == "done"]
         assert {"purge", "backup"} <= set(kinds)
+        assert "is in use by process" in refusal("copy", "--from", data, "--to", "clickhouse://127.0.0.1:9")
         assert "is in use by process" in refusal("restore", tmp_path / "saved", "--data-dir", data)
         assert server.stop() == 0
 
@@ -92,11 +94,7 @@ def test_what_waits_in_a_spool_is_not_forgotten(tmp_path: Path) -> None:
 
 def test_a_copy_that_was_killed_is_taken_up_again(front: Front, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with running(data) as server:
-        send_traces(server, 5)
-        settled_rows(server, 5)
-        assert "is in use by process" in refusal("copy", "--from", data, "--to", front.url)
-        assert server.stop() == 0
+    unpack(RELEASES / "0.1.0.tar.zst", data)
     expected = rows_in(data)
     try:
         with front.failing(Fault.HANG, "INSERT INTO span_records"):
