@@ -46,6 +46,7 @@ _TABLE_AS = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+) AS (\w+)\s*")
 _FED_VIEW = re.compile(r"CREATE MATERIALIZED VIEW IF NOT EXISTS (\w+) TO (\w+) AS(.*)", re.DOTALL)
 _VIEW = re.compile(r"CREATE (?:OR REPLACE )?VIEW (?:IF NOT EXISTS )?(\w+)(.*)", re.DOTALL)
 _ALTER = re.compile(r"ALTER TABLE (\w+)(.*)", re.DOTALL)
+_OF_COLUMNS = re.compile(r"\s*(ADD|DROP|MODIFY|RENAME|COMMENT) COLUMN\b")
 
 
 class UnknownStatementError(PermanentError):
@@ -90,9 +91,9 @@ class Cluster:
         if match := _VIEW.fullmatch(statement):
             return [f"CREATE OR REPLACE VIEW {match[1]}{self._everywhere}{match[2]}"]
         if match := _ALTER.fullmatch(statement):
-            # a Distributed table has the columns of what it stands for, but no settings of its own
-            has_door = "MODIFY SETTING" not in match[2]
-            holders = dict.fromkeys([local_name(match[1]), *([match[1]] if has_door else [])])
+            # columns are the door's too; settings, TTL and projections belong to where the rows lie
+            names = [local_name(match[1]), *([match[1]] if _OF_COLUMNS.match(match[2]) else [])]
+            holders = dict.fromkeys(names)
             return [f"ALTER TABLE {holder}{self._everywhere}{match[2]}" for holder in holders]
         raise UnknownStatementError(f"no arrangement for a cluster: {statement[:80]!r}")
 

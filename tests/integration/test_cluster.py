@@ -90,10 +90,10 @@ def test_readers_writers_and_jobs_work_through_distributed_tables(tmp_path: Path
     assert found["again"] == 0
     assert found["errors"] == ["", "", ""]
     assert found["counted"] == found["held"]
-    assert {name: found["counted"][name] for name in ("span_records", "trace_facts", "evaluation_targets")} == {
+    assert {name: found["counted"][name] for name in ("span_records", "trace_facts", "evaluation_records")} == {
         "span_records": 12,
         "trace_facts": 6,
-        "evaluation_targets": 6,
+        "evaluation_records": 6,
     }
     assert found["counted"]["metric_minutes"] > 0
     assert found["views"] == {"spans": 12, "evaluations": 6}

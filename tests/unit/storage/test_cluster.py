@@ -49,6 +49,9 @@ def test_an_altered_column_reaches_the_shards_and_the_door() -> None:
         "ALTER TABLE span_records_local ON CLUSTER `lab` ADD COLUMN a String",
         "ALTER TABLE span_records ON CLUSTER `lab` ADD COLUMN a String",
     ]
+    assert CLUSTER.arrange(["ALTER TABLE span_records MODIFY SETTING merge_max_block_size = 1"]) == [
+        "ALTER TABLE span_records_local ON CLUSTER `lab` MODIFY SETTING merge_max_block_size = 1",
+    ]
     assert CLUSTER.target("leases") == "`leases` ON CLUSTER `lab`"
     assert Cluster("lab", on_cluster=False).target("span_records") == "`span_records_local`"
 
