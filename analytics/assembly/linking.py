@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from heapq import heappop, heappush
 from typing import NamedTuple
 
 from analytics.assembly.models import bare_model
@@ -92,35 +93,53 @@ class _LogicalCall:
 
 @dataclass(slots=True)
 class _Family:
-    """Siblings seen so far: failures nobody has tried again yet, and successes, both by start."""
+    """
+    Siblings seen so far, in the order of start: failures nobody has tried again yet, and when a success last ended the search.
 
-    failures: list[Try] = field(default_factory=list)
-    successes: list[Try] = field(default_factory=list)
+    A failure waits until it has ended; then it lies among those of the same input and the same aim, the last to end on top. So a
+    call looks at one failure per aim, however many there are.
+    """
+
+    running: list[tuple[int, int, Try]] = field(default_factory=list)
+    ended: dict[int | None, dict[tuple[str, str], list[Try]]] = field(default_factory=dict)
+    answering: list[tuple[int, int]] = field(default_factory=list)
+    # the latest start of a success that had ended by now: what failed before that is settled
+    settled_until: int = -1
     last: Try | None = None
 
-    def best_failure(self, call: Try, gap_ns: int) -> Try | None:
-        """The failed sibling that `call` most likely tries again: one that aims at the same, else the last to end."""
-        self.failures = [failure for failure in self.failures if not self._is_settled(failure, call, gap_ns)]
-        fitting = [failure for failure in self.failures if failure.end <= call.start and _same_input(failure, call)]
-        return max(fitting, key=lambda failure: (failure.aims_at(call), failure.end, failure.row), default=None)
+    def best_failure(self, call: Try, gap_ns: int, tried_again: set[int]) -> Try | None:
+        """
+        The failed sibling that `call` most likely tries again: one that aims at the same, else the last to end.
 
-    def _is_settled(self, failure: Try, call: Try, gap_ns: int) -> bool:
-        """Too long ago, or a sibling succeeded between its end and the start of `call`."""
-        if call.start - failure.end > gap_ns:
-            return True
-        for success in reversed(self.successes):
-            if success.start < failure.end:
-                return False
-            if success.end <= call.start:
-                return True
-        return False
+        Not one that ended too long ago, nor one after whose end a sibling succeeded before `call` started.
+        """
+        self._advance(call.start)
+        oldest = max(self.settled_until + 1, call.start - gap_ns)
+        is_any = call.input_hash is None
+        fitting = self.ended.values() if is_any else (self.ended.get(key, {}) for key in (call.input_hash, None))
+        tops = []
+        for stack in [stack for stacks in fitting for stack in stacks.values()]:
+            while stack and stack[-1].row in tried_again:
+                stack.pop()
+            if stack and stack[-1].end < oldest:
+                stack.clear()
+            tops += stack[-1:]
+        return max(tops, key=lambda failure: (failure.aims_at(call), failure.end, failure.row), default=None)
+
+    def _advance(self, now: int) -> None:
+        while self.answering and self.answering[0][0] <= now:
+            self.settled_until = max(self.settled_until, heappop(self.answering)[1])
+        while self.running and self.running[0][0] <= now:
+            failure = heappop(self.running)[2]
+            stacks = self.ended.setdefault(failure.input_hash, {})
+            stacks.setdefault((failure.route, bare_model(failure.model)), []).append(failure)
 
     def add(self, call: Try) -> None:
         self.last = call
         if call.failed:
-            self.failures.append(call)
+            heappush(self.running, (call.end, call.row, call))
         elif call.succeeded:
-            self.successes.append(call)
+            heappush(self.answering, (call.end, call.start))
 
 
 def link(calls: Sequence[Try], attempts: dict[int, list[Try]], gap_ns: int) -> tuple[list[Label], list[Answer]]:
@@ -138,17 +157,17 @@ def link(calls: Sequence[Try], attempts: dict[int, list[Try]], gap_ns: int) -> t
     families: defaultdict[tuple[int, str], _Family] = defaultdict(_Family)
     last_of_group: dict[tuple[str, str], Try] = {}
     joined: dict[int, _LogicalCall] = {}
+    tried_again: set[int] = set()
     logical_calls: list[_LogicalCall] = []
     for call in calls:
         family = families[call.family, call.side]
-        previous, evidence = _previous(call, family, last_of_group, gap_ns)
+        previous, evidence = _previous(call, family, last_of_group, gap_ns, tried_again)
         if previous is None:
             logical_call = _LogicalCall()
             logical_calls.append(logical_call)
         else:
             logical_call = joined[previous.row]
-            former = families[previous.family, previous.side]
-            former.failures = [failure for failure in former.failures if failure.row != previous.row]
+            tried_again.add(previous.row)
         logical_call.tries.append(call)
         logical_call.evidence.append(Evidence.EXPLICIT if call.kind or call.attempt_index is not None else evidence)
         joined[call.row] = logical_call
@@ -159,19 +178,17 @@ def link(calls: Sequence[Try], attempts: dict[int, list[Try]], gap_ns: int) -> t
     return [label for labels, _ in labelled for label in labels], [answer for _, answer in labelled]
 
 
-def _previous(call: Try, family: _Family, last_of_group: dict[tuple[str, str], Try], gap_ns: int) -> tuple[Try | None, str]:
+def _previous(
+    call: Try, family: _Family, last_of_group: dict[tuple[str, str], Try], gap_ns: int, tried_again: set[int]
+) -> tuple[Try | None, str]:
     if call.group and (call.group, call.side) in last_of_group:
         return last_of_group[call.group, call.side], Evidence.CALL_GROUP
     if call.says_later:
-        return family.best_failure(call, gap_ns) or family.last, Evidence.EXPLICIT
+        return family.best_failure(call, gap_ns, tried_again) or family.last, Evidence.EXPLICIT
     if call.kind == AttemptKind.FIRST:
         return None, Evidence.NONE
-    previous = family.best_failure(call, gap_ns)
+    previous = family.best_failure(call, gap_ns, tried_again)
     return previous, Evidence.FAILED_SIBLING if previous else Evidence.NONE
-
-
-def _same_input(one: Try, other: Try) -> bool:
-    return one.input_hash is None or other.input_hash is None or one.input_hash == other.input_hash
 
 
 def _labelled(logical_call: _LogicalCall, attempts: dict[int, list[Try]]) -> tuple[list[Label], Answer]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -167,6 +168,18 @@ def test_parallel_failures_each_find_their_own_retry() -> None:
     [facts] = facts_of(rows)
     assert (facts["n_logical_calls"], facts["n_retried_calls"], facts["n_errored_calls"]) == (2, 2, 0)
     assert (facts["n_timed_out_calls"], facts["timed_out"]) == (1, True)
+
+
+def test_a_thousand_parallel_failures_each_find_their_own_retry() -> None:
+    """What took a minute when every failure was compared with every success: the count alone would not show it."""
+    n = 1000
+    rows = [span("app", "", 0, 500, status="ok")]
+    rows += [llm(f"a{at:04}", "app", 1 + at / n, 3 + at / n, request_model="s", status="error") for at in range(n)]
+    rows += [llm(f"b{at:04}", "app", 10 + at / n, 12 + at / n, request_model="s", tokens=(1, 1)) for at in range(n)]
+    began = time.process_time()
+    [facts] = facts_of(rows)
+    assert (facts["n_logical_calls"], facts["n_retried_calls"], facts["n_errored_calls"]) == (n, n, 0)
+    assert time.process_time() - began < 10
 
 
 def test_calls_of_one_group_that_overlap_are_hedged() -> None:
