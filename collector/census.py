@@ -8,8 +8,9 @@ that does not occur leaves no trace in the statement, and costs nothing for any 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import reduce
 from typing import Any
 
 import polars as pl
@@ -47,6 +48,15 @@ class Census:
     has_links: bool = True
     has_errors: bool = True
 
+    def __or__(self, other: Census) -> Census:
+        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
+        return Census(**{name: None if None in pair else pair[0] | pair[1] for name, pair in pairs.items()})
+
+    @property
+    def n_known(self) -> int:
+        """How many keys of the vocabulary occur."""
+        return len(_KNOWN if self.keys is None else self.keys & _KNOWN)
+
     def has_key(self, key: str) -> bool:
         """Whether a span may have the attribute, or (`document{}.member`) the document with the member."""
         if self.keys is None:
@@ -83,12 +93,23 @@ class Census:
 
 
 EVERYTHING = Census()
+NOTHING = Census(*[frozenset()] * 5, *[False] * 4)  # type: ignore[arg-type]
+
+SCOPE = "cityHash64(scope_name)"
+"""What tells scopes apart: a number, for a name is a sender's text and has no place in a statement."""
+
+_KNOWN = frozenset(key for field in FIELDS.values() for key in field.keys)
+
+
+MAX_KEYS = 64
+"""Keys of the vocabulary that one statement looks for in each span; spans of scopes that together have more are read apart."""
 
 
 def question(staged: str) -> str:
-    """The query whose one row `answer` reads; `staged` has the columns of `decode.staged_spans`."""
+    """The query whose rows `answers` reads; `staged` has the columns of `decode.staged_spans`."""
     tags = "groupUniqArrayArray(arrayMap(v -> toUInt8(ascii(v)), {}))"
     return f"""SELECT
+    {SCOPE} AS scope,
     groupUniqArrayArray(s_attributes_key) AS keys,
     groupUniqArrayArray(mapKeys(resource_attributes)) AS resource_keys,
     {tags.format("s_attributes_value")} AS tags,
@@ -99,11 +120,39 @@ def question(staged: str) -> str:
     max(arrayUniq(s_attributes_key) < length(s_attributes_key) OR has(s_attributes_key, '')) = 1 AS has_repeats,
     max(notEmpty(s_links_trace_id)) = 1 AS has_links,
     max(s_status_code = 2) = 1 AS has_errors
-FROM {staged}"""
+FROM {staged}
+GROUP BY scope
+ORDER BY scope"""
 
 
-def answer(frame: pl.DataFrame) -> Census:
-    """The census from its one row; columns that are not there leave "anything"."""
-    row = frame.row(0, named=True)
+def answers(frame: pl.DataFrame) -> dict[int, Census]:
+    """The census of each scope (`SCOPE`), in order."""
+    return {row.pop("scope"): answer(row) for row in frame.iter_rows(named=True)}
+
+
+def answer(row: Mapping[str, Any]) -> Census:
+    """The census in one row; columns that are not there leave "anything"."""
     counted: dict[str, Any] = {name: frozenset(value) if isinstance(value, list) else bool(value) for name, value in row.items()}
     return Census(**counted)
+
+
+def together(found: Iterable[Census]) -> Census:
+    """What occurs in any of them."""
+    return reduce(Census.__or__, found, NOTHING)
+
+
+def parted(scopes: Mapping[int, Census]) -> list[tuple[list[int], Census]]:
+    """
+    Scopes whose spans one statement reads, and their census: as few groups as keep to `MAX_KEYS`, first come first served.
+
+    What many instrumentations share is looked for once; what only one of them has costs the spans of the others nothing.
+    """
+    groups: list[tuple[list[int], Census]] = []
+    for scope, census in scopes.items():
+        for n, (members, joint) in enumerate(groups):
+            if (joint | census).n_known <= MAX_KEYS:
+                groups[n] = ([*members, scope], joint | census)
+                break
+        else:
+            groups.append(([scope], census))
+    return groups or [([], NOTHING)]

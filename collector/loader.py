@@ -65,10 +65,14 @@ class Loader:
         `evaluation_records`; the same `token` again changes nothing.
         """
         with self.staged(path) as table:
-            counted = census.answer(self._store.frame(census.question(table), settings=self._threads))
-            insert = f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {normalise.staged(table, counted)}"
-            self._store.command(insert, settings=self._threads | self._writing | {"insert_deduplication_token": token})
-            self._insert_evaluations(table, counted, token)
+            scopes = census.answers(self._store.frame(census.question(table), settings=self._threads))
+            groups = census.parted(scopes)
+            for n, (members, counted) in enumerate(groups):
+                select = normalise.staged(table, counted, members if len(groups) > 1 else ())
+                insert = f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {select}"
+                own = {"insert_deduplication_token": f"{token}-{n}" if n else token}
+                self._store.command(insert, settings=self._threads | self._writing | own)
+            self._insert_evaluations(table, census.together(scopes.values()), token)
 
     def _insert_evaluations(self, table: str, counted: Census, token: str) -> None:
         found = []

@@ -20,14 +20,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from collector import columns, documents, ranking, readings, sqltext
-from collector.census import EVERYTHING, Census
+from collector.census import EVERYTHING, SCOPE, Census
 from collector.decode import DECODED, STAGED, decoded, stored_spans
 from storage.spans import SPAN_COLUMNS
 
 
-def staged(table: str, census: Census = EVERYTHING) -> str:
-    """The SELECT of finished rows from staged spans, one column per column of `span_records` but `written_at`."""
-    return _statement(f"SELECT {', '.join(STAGED)} FROM {table}", STAGED, decoded(census), census)
+def staged(table: str, census: Census = EVERYTHING, scopes: Sequence[int] = ()) -> str:
+    """
+    The SELECT of finished rows from staged spans, one column per column of `span_records` but `written_at`.
+
+    Args:
+        scopes: whose spans (`census.SCOPE`); none means all.
+    """
+    own = f" WHERE {SCOPE} IN ({', '.join(map(str, scopes))})" if scopes else ""
+    return _statement(f"SELECT {', '.join(STAGED)} FROM {table}{own}", STAGED, decoded(census), census)
 
 
 def stored(census: Census = EVERYTHING) -> str:

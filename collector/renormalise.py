@@ -73,6 +73,6 @@ def renormalise(
 
 def _rewrite(store: Store, period: dict[str, datetime]) -> int:
     """How many spans were written anew."""
-    counted = census.answer(store.frame(load("stored_census", "collector"), period))
+    counted = census.answer(store.frame(load("stored_census", "collector"), period).row(0, named=True))
     store.command(f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {normalise.stored(counted)}", period, _SETTINGS)
     return int(store.frame(load("span_count", "collector"), period)["n_spans"].item())

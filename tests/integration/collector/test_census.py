@@ -43,7 +43,7 @@ def test_counts_what_occurs(store: Store, tmp_path: Path) -> None:
     path = write_segment(tmp_path, [resource_spans(spans, resource={"service.name": "s"})])
     loader = Loader(store, FlushConfig())
     with loader.staged(path) as table:
-        found = census.answer(store.frame(census.question(table)))
+        (found,) = census.answers(store.frame(census.question(table))).values()
     assert found == census.Census(
         keys=frozenset({"user.id", "n", "list", "gen_ai.request.model"}),
         resource_keys=frozenset({"service.name"}),
@@ -90,7 +90,7 @@ def test_plain_evaluations_in_sql_equal_their_twin(store: Store, tmp_path: Path,
     loader = Loader(store, FlushConfig())
     path = write_segment(tmp_path, [resource_spans(PLAIN, scope)])
     with loader.staged(path) as table:
-        counted = census.answer(store.frame(census.question(table)))
+        (counted,) = census.answers(store.frame(census.question(table))).values()
         assert not counted.has_odd_evaluations
         expected = evaluations.from_events(store.frame(decode.evaluation_events(table, evaluations.EVENT_NAME, EVERYTHING)))
         found = store.frame(evaluations.plain.select(decode.evaluation_events(table, evaluations.EVENT_NAME, counted)))
@@ -103,7 +103,8 @@ def test_one_odd_evaluation_sends_all_to_the_twin(store: Store, tmp_path: Path, 
     loader = Loader(store, FlushConfig())
     path = write_segment(tmp_path, [resource_spans([*PLAIN, span])])
     with loader.staged(path) as table:
-        assert census.answer(store.frame(census.question(table))).has_odd_evaluations
+        (counted,) = census.answers(store.frame(census.question(table))).values()
+    assert counted.has_odd_evaluations
     loader.insert_spans(path, path.stem)
     loader.insert_spans(path, path.stem)  # a replay
     assert store.frame("SELECT count() AS n FROM evaluation_records")["n"].item() == len(PLAIN) + 1

@@ -1,4 +1,5 @@
 SELECT
+    cityHash64(scope_name) AS scope,
     groupUniqArrayArray(s_attributes_key) AS keys,
     groupUniqArrayArray(mapKeys(resource_attributes)) AS resource_keys,
     groupUniqArrayArray(arrayMap(v -> toUInt8(ascii(v)), s_attributes_value)) AS tags,
@@ -10,3 +11,5 @@ SELECT
     max(notEmpty(s_links_trace_id)) = 1 AS has_links,
     max(s_status_code = 2) = 1 AS has_errors
 FROM staged
+GROUP BY scope
+ORDER BY scope
