@@ -50,7 +50,8 @@ class Census:
 
     def __or__(self, other: Census) -> Census:
         pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in fields(self)}
-        return Census(**{name: None if None in pair else pair[0] | pair[1] for name, pair in pairs.items()})
+        union: dict[str, Any] = {name: None if None in pair else pair[0] | pair[1] for name, pair in pairs.items()}
+        return Census(**union)
 
     @property
     def n_known(self) -> int:
