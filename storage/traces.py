@@ -87,7 +87,7 @@ def search_traces(
     """
     found: list[pl.DataFrame] = []
     missing = limit
-    for start, end in windows_back(since, _end(until, after)):
+    for start, end in _windows(since, _end(until, after)):
         while missing > 0:
             keys = _candidates(store, wanted, start, end, after, missing + _SLACK)
             if keys.is_empty():
@@ -197,7 +197,7 @@ def _end(until: datetime, after: TracePosition | None) -> datetime:
     return min(until, datetime.fromtimestamp(after.started_at_ns // 1_000_000_000, UTC) + timedelta(seconds=1))
 
 
-def windows_back(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+def _windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
     """[since, until) cut into windows, newest first, each four times as long as the one before."""
     end, length = until, _FIRST_WINDOW
     while end > since:
@@ -217,16 +217,16 @@ def _candidates(
 
 def _present(store: Store, wanted: TraceFilter, since: datetime, until: datetime, keys: pl.DataFrame | None) -> pl.DataFrame:
     sql = load("traces_of").replace("{filters}", load("trace_filters"))
-    hours: list[datetime] = []
+    sql = sql.replace("{where_traces}", _among("toStartOfHour(started_at)", "trace_id"))
+    hours: list[int] = []
     trace_ids: list[str] = []
     low, high = since, until
     if keys is not None:
-        hours = keys["started_at"].dt.truncate("1h").unique().to_list()
-        trace_ids = keys["trace_id"].unique().to_list()
+        hours = (keys["started_at"].dt.epoch("s") // 3600 * 3600).to_list()
+        trace_ids = keys["trace_id"].to_list()
         low = max(since, keys.select(pl.col("started_at").min()).item())
         high = min(until, keys.select(pl.col("started_at").max()).item() + timedelta(seconds=1))
-    seconds = [int(hour.timestamp()) for hour in hours]
-    frame = store.frame(sql, wanted.parameters() | {"hours": seconds, "trace_ids": trace_ids, "since": low, "until": high})
+    frame = store.frame(sql, wanted.parameters() | {"hours": hours, "trace_ids": trace_ids, "since": low, "until": high})
     if keys is None:
         return frame
     return frame.join(keys, on=["started_at", "trace_id", "mirror_role"], how="semi", maintain_order="left")

@@ -47,6 +47,7 @@ class Side:
     cost: str
     duration: str
     conversation: tuple[tuple[str, tuple[str, ...]], ...]
+    has_words: bool
     judgements: tuple[Judgement, ...]
 
 
@@ -149,6 +150,7 @@ def _side(side: Document) -> Side:
             (title, tuple(message["text"] for message in side[part]))
             for title, part in (("Prompt", "prompt"), ("Completion", "completion"))
         ),
+        has_words=bool(side["prompt"] or side["completion"]),
         judgements=tuple(_judgement(evaluation) for evaluation in side["evaluations"]),
     )
 

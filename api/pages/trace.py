@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import polars as pl
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
@@ -24,6 +25,7 @@ from storage.traces import WholeTrace
 router = APIRouter(include_in_schema=False)
 
 MAX_SPANS = 2_000
+_BULKY = ("attributes", "attribute_types", "resource_attributes", "events", "links", "metadata", "tags")
 COST_SOURCES = {
     "configured": "at your own price",
     "reported": "as the provider reported it",
@@ -119,7 +121,8 @@ def trace_page(request: Request, trace_id: str, services: ServicesDep, _key: Rea
 
 def trace_view(trace: WholeTrace, open_span: str) -> TraceView:
     """The view model of one trace. Raises ProblemError (404) when `open_span` is none of its spans."""
-    spans = trace.spans.to_dicts()
+    # of a thousand spans one is opened: only its attributes become Python objects
+    spans = trace.spans.drop(_BULKY).to_dicts() if trace.spans.width else []
     fact = trace.facts.row(0, named=True) if len(trace.facts) else {}
     root = spans[0] if spans else {}
     known = fact or root
@@ -142,7 +145,7 @@ def trace_view(trace: WholeTrace, open_span: str) -> TraceView:
         n_spans=max(fact.get("n_spans", 0), len(spans)),
         calls=logical_calls(spans),
         judgements=tuple(_judgement(row, base) for row in trace.evaluations.iter_rows(named=True)),
-        detail=_detail(_chosen(spans, open_span)) if spans else None,
+        detail=_detail(trace.spans, _chosen(spans, open_span)["span_id"]) if spans else None,
         has_facts=bool(fact),
         same_session=link("/traces", {"session": known.get("session_id", ""), "from": "-30d"}) if known.get("session_id") else "",
         same_user=link("/traces", {"user": known.get("user_id", ""), "from": "-30d"}) if known.get("user_id") else "",
@@ -215,7 +218,8 @@ def _chosen(spans: list[dict[str, Any]], open_span: str) -> Mapping[str, Any]:
     return answering_span(spans)
 
 
-def _detail(span: Mapping[str, Any]) -> SpanDetail:
+def _detail(spans: pl.DataFrame, span_id: str) -> SpanDetail:
+    span = spans.row(by_predicate=pl.col("span_id") == span_id, named=True)
     attributes = attribute_pairs(span["attributes"])
     return SpanDetail(
         span_id=span["span_id"],

@@ -153,8 +153,9 @@ def tokens_text(span: Mapping[str, Any]) -> str:
 
 def bounded_money(row: Mapping[str, Any]) -> str:
     """What a span or a trace cost; a call that broke before it said its usage cost more than is known."""
+    is_bound = row.get("cost_source") == "lower_bound" or "cost_lower_bound" in (row.get("quality_flags") or ())
     text = formats.money(row.get("cost_usd"))
-    return f"≥{text}" if "cost_lower_bound" in (row.get("quality_flags") or ()) and row.get("cost_usd") is not None else text
+    return f"≥{text}" if is_bound and row.get("cost_usd") is not None else text
 
 
 def _attempt(span: Mapping[str, Any]) -> Attempt:

@@ -7,8 +7,7 @@ SELECT
     reported_cost_usd, computed_cost_usd, evaluation_cost_usd, unpriced_calls, evaluation_sampled, sampling_rule, quality_flags,
     received_at
 FROM trace_facts FINAL
-WHERE toStartOfHour(started_at) IN arrayMap(s -> toDateTime(s, 'UTC'), {hours:Array(UInt32)})
-    AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
-    AND started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}
+PREWHERE {where_traces}
+WHERE started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}
 {filters}
 ORDER BY started_at DESC, trace_id DESC, mirror_role DESC

@@ -61,7 +61,7 @@ def serving(directory: Path) -> Iterator[dict[str, str]]:
     """`spanwise serve` on `directory`, once the rollout has its verdict; the jobs run on, with nothing to do."""
     endpoints = directory / "data" / "endpoints.json"
     command = [sys.executable, "-m", "spanwise", "serve", "--config", str(directory / "spanwise.toml")]
-    command += ["--data-dir", str(directory / "data"), "--job-interval", "30"]
+    command += ["--data-dir", str(directory / "data"), "--job-interval", "120"]
     command += ["--otlp-grpc-port", "0", "--otlp-http-port", "0", "--http-port", "0"]
     with (directory / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -112,21 +112,28 @@ def questions(directory: Path) -> dict[str, list[str]]:
     }
 
 
-def one_after_another(api: str, asked: dict[str, list[str]], requests: int) -> dict[str, list[float]]:
-    """Milliseconds of each request; the first of a kind is cold and left out."""
-    found: dict[str, list[float]] = {}
+def one_after_another(api: str, pid: int, asked: dict[str, list[str]], requests: int) -> None:
+    """Print the milliseconds of each kind of request, and the CPU the server spends on one; the first is cold and left out."""
     with httpx.Client(base_url=api, timeout=60, headers={"Accept": "text/html,application/json"}) as client:
         for name, paths in asked.items():
-            found[name] = []
+            taken: list[float] = []
+            cpu = 0.0
             for number, path in enumerate(itertools.islice(itertools.cycle(paths), requests + 1)):
                 began = time.perf_counter()
                 answer = client.get(path)
                 if answer.status_code != 200:
                     raise SystemExit(f"{path}: {answer.status_code} {answer.text[:300]}")
                 if number:
-                    found[name].append((time.perf_counter() - began) * 1000)
-            print(row(name, found[name]), flush=True)
-    return found
+                    taken.append((time.perf_counter() - began) * 1000)
+                else:
+                    cpu = cpu_seconds(pid)
+            print(row(name, taken, (cpu_seconds(pid) - cpu) * 1000 / requests), flush=True)
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time of a process so far, all of its threads."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def readers(api: str, asked: dict[str, list[str]], n_readers: int, seconds: float) -> list[float]:
@@ -166,11 +173,12 @@ class Ingestion:
         return self._n_spans / float(json.loads(answer)["seconds"])
 
 
-def row(name: str, taken: list[float]) -> str:
+def row(name: str, taken: list[float], cpu_ms: float | None = None) -> str:
     """A line of the table."""
     ranked = sorted(taken)
     p99 = ranked[min(len(ranked) - 1, int(len(ranked) * 0.99))]
-    return f"| {name} | {statistics.median(ranked):.0f} | {p99:.0f} | {ranked[-1]:.0f} | {len(ranked)} |"
+    cpu = "" if cpu_ms is None else f"{cpu_ms:.0f}"
+    return f"| {name} | {statistics.median(ranked):.0f} | {p99:.0f} | {ranked[-1]:.0f} | {cpu} | {len(ranked)} |"
 
 
 def measure(directory: Path, arguments: argparse.Namespace) -> None:
@@ -181,8 +189,8 @@ def measure(directory: Path, arguments: argparse.Namespace) -> None:
         declared = {"service": history.SERVICE, "baseline": "teacher", "candidate": "student"}
         httpx.put(f"{api}/api/v1/rollouts/{quote('history-pairs')}", json=declared, timeout=60).raise_for_status()
         print(f"load before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
-        print("| asked | median, ms | p99, ms | worst, ms | requests |\n|---|---|---|---|---|")
-        one_after_another(api, asked, arguments.requests)
+        print("| asked | median, ms | p99, ms | worst, ms | CPU, ms | requests |\n|---|---|---|---|---|---|")
+        one_after_another(api, int(endpoints["pid"]), asked, arguments.requests)
         if arguments.seconds:
             print(row(f"{arguments.readers} readers, mixed", readers(api, asked, arguments.readers, arguments.seconds)))
             alone = Ingestion(endpoints["otlp_grpc"], arguments.spans).run()

@@ -38,13 +38,13 @@ SELECT trace_id, started_at, '{SERVICE}', 'production', route, 'm', ['m'], cohor
 FROM (SELECT number, {_TRACE} FROM numbers({{first:UInt64}}, {{count:UInt64}}))
 """
 
-# every tenth trace was judged, and of the judged one in twelve failed
+# every seventh trace was judged, and of the judged one in twelve failed
 _OUTCOMES = f"""
 INSERT INTO trace_outcomes (trace_id, started_at, mirror_role, metric, evaluator, evaluator_version, sampling_rule, n_verdicts,
     failed, failed_matured, n_verdicts_matured, computed_at, is_deleted)
-SELECT trace_id, started_at, 'none', 'eval_fail', 'TaskCompletion', 'judge-3', 'tenth', 1, cityHash64(number, 5) % 12 = 0,
+SELECT trace_id, started_at, 'none', 'eval_fail', 'TaskCompletion', 'judge-3', 'seventh', 1, cityHash64(number, 5) % 12 = 0,
     cityHash64(number, 5) % 12 = 0, 1, now64(9), 0
-FROM (SELECT number, {_TRACE} FROM numbers({{first:UInt64}}, {{count:UInt64}}) WHERE number % 10 = 0)
+FROM (SELECT number, {_TRACE} FROM numbers({{first:UInt64}}, {{count:UInt64}}) WHERE number % 7 = 0)
 """
 
 _SPANS = f"""
@@ -99,7 +99,8 @@ METRICS = (
 _ROLLUPS = """
 INSERT INTO {table} (bucket, service_name, environment, metric, evaluator, evaluator_version, sampling_rule, model_route, model,
     cohort, prompt_version, aa, mirrored, n_eligible_all, n_scored_all, n_fail_all, n_eligible_matured, n_scored_matured,
-    n_fail_matured, n_value_all, sum_value_all, sum_squares_all, hist_bins_all, hist_counts_all, computed_at, is_deleted)
+    n_fail_matured, n_value_all, sum_value_all, sum_squares_all, hist_bins_all, hist_counts_all,
+    hist_sums_all, hist_squares_all, computed_at, is_deleted)
 WITH
     number % 2 AS half, intDiv(number, 2) % 2 AS version, intDiv(number, 4) % 10 AS c, intDiv(number, 40) % 2 AS r,
     {metrics:Array(String)}[1 + intDiv(number, 80) % {n_metrics:UInt32}] AS what,
@@ -108,10 +109,11 @@ WITH
     if(what IN ('cost', 'latency', 'ttft', 'input_tokens', 'output_tokens'), 40, 0) AS n_bins
 SELECT
     toDateTime({end:Int64} - (step + 1) * {seconds:Int64}, 'UTC'), '{service}', 'production', what,
-    if(what = 'eval_fail', 'TaskCompletion', ''), if(what = 'eval_fail', 'judge-3', ''), if(what = 'eval_fail', 'tenth', ''),
+    if(what = 'eval_fail', 'TaskCompletion', ''), if(what = 'eval_fail', 'judge-3', ''), if(what = 'eval_fail', 'seventh', ''),
     if(r = 1, 'student', 'teacher'), 'm', concat('cohort-', toString(c)), concat('p-', toString(version)), half, 0,
     n, n, intDiv(n, 12), n, n, intDiv(n, 12), n, n * 2.5, n * 9.0, arrayMap(i -> toInt16(20 + i), range(n_bins)),
-    arrayMap(i -> toUInt64(1 + intDiv(n, 40)), range(n_bins)), now64(9), 0
+    arrayMap(i -> toUInt64(1 + intDiv(n, 40)), range(n_bins)), arrayMap(i -> 2.5, range(if(what = 'cost', n_bins, 0))),
+    arrayMap(i -> 9.0, range(if(what = 'cost', n_bins, 0))), now64(9), 0
 FROM numbers({count:UInt64})
 """
 
@@ -132,6 +134,13 @@ def fill(store: Store, n_traces: int, end: datetime) -> None:
     store.command(_SPANS, last_day)
     store.command(_SPAN_FACTS, last_day)
     store.command(_LONG.replace("{prefix}", LONG_PREFIX), {"end": when["end"]})
+    fill_rollups(store, n_traces, end)
+    for feed in ("touched_minutes", "touched_traces"):
+        store.command(f"TRUNCATE TABLE {feed}")
+
+
+def fill_rollups(store: Store, n_traces: int, end: datetime) -> None:
+    """The rollups of `fill`."""
     per_day = n_traces / DAYS
     midnight = end.replace(hour=0) + timedelta(days=1)
     for table, seconds, until, n_buckets in (
@@ -148,8 +157,6 @@ def fill(store: Store, n_traces: int, end: datetime) -> None:
             "count": n_buckets * 80 * len(METRICS),
         }
         store.command(_ROLLUPS.replace("{table}", table).replace("{service}", SERVICE), parameters)
-    for feed in ("touched_minutes", "touched_traces"):
-        store.command(f"TRUNCATE TABLE {feed}")
 
 
 def trace_ids(store: Store, count: int) -> list[str]:
