@@ -13,6 +13,7 @@ from fastapi.staticfiles import StaticFiles
 from api import errors
 from api.auth import Sessions
 from api.guard import Guard
+from api.kept import Kept
 from api.pages.router import router as pages
 from api.problems import PROBLEM_SCHEMA
 from api.routes import alerts, data, deliveries, health, jobs, keys, metrics, prices, rollouts, scores, session, sql, traces
@@ -51,6 +52,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.sessions = Sessions(
         config.session_secret.get_secret_value() if config.session_secret else None, config.session_hours
     )
+    app.state.facets = Kept(config.keep_seconds)
     app.state.sandbox = Sandbox(services.store, config.sql_concurrent)
     errors.install(app)
     app.include_router(health.router)

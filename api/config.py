@@ -32,6 +32,12 @@ class ApiConfig(BaseModel):
     failures_per_minute: int = Field(20, ge=1, description="wrong keys one peer may send a minute before it is told to wait")
     max_request_bytes: int = Field(16 * 2**20, ge=1024, description="largest request body, bytes")
     max_page_items: int = Field(1000, ge=1, le=10_000, description="largest `limit` of a list")
+    keep_seconds: float = Field(
+        5.0,
+        ge=0,
+        le=60,
+        description="seconds that scorecards, gates, the list of rollouts and the counts beside a search are kept for readers",
+    )
     query_seconds: float = Field(20.0, gt=0, description="seconds any query made for a request may run")
     query_memory_bytes: int = Field(1 * 2**30, ge=2**24, description="memory any query made for a request may use, bytes")
     sql_seconds: float = Field(30.0, gt=0, description="seconds a POST /api/v1/sql query may run")

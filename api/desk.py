@@ -13,6 +13,7 @@ from alerts.rollouts import InvalidRolloutError, Rollout, UnknownRolloutError
 from alerts.scorecard import Scorecard
 from alerts.verdict import VerdictKind
 from api.documents import to_json
+from api.kept import Kept
 from api.problems import ProblemError, bad_value, not_found
 from api.services import Document
 from storage.alerts import AlertRow, AlertState, Subject, SubjectKind, read_alert, read_alerts, read_silences
@@ -26,13 +27,16 @@ _MAX_ALERTS = 10_000
 
 class Desk:
     """
-    What `api.services.AlertDesk` promises.
+    What `api.services.AlertDesk` promises. Scorecards, gates and the list of rollouts are kept for `keep_seconds`.
 
     Reading works in every process: the state is in the store. What a person does is appended there too, and the alerter,
     wherever it runs, takes it from there at its next tick.
     """
 
-    def __init__(self, store: Store, alerter: Alerter, clock: Clock, wall: Clock | None = None) -> None:
+    def __init__(
+        self, store: Store, alerter: Alerter, clock: Clock, wall: Clock | None = None, *, keep_seconds: float = 0.0
+    ) -> None:
+        self._kept = Kept(keep_seconds)
         self._store = store
         self._alerter = alerter
         self._registry = alerter.registry
@@ -41,7 +45,7 @@ class Desk:
         self._wall = wall or WallClock()
 
     def rollouts(self) -> Sequence[Document]:
-        return [_rollout(rollout) for rollout in self._registry.all()]
+        return [_rollout(rollout) for rollout in self._all()]
 
     def rollout(self, name: str) -> Document:
         return _rollout(self._get(name))
@@ -50,7 +54,7 @@ class Desk:
         fields = {**declaration, "name": name}
         reason = str(fields.pop("reason", ""))
         try:
-            return _rollout(self._registry.declare(fields, actor, reason))
+            return self._changed(self._registry.declare(fields, actor, reason))
         except InvalidRolloutError as error:
             wrong = [{"field": field, "problem": problem} for field, problem in error.problems.items()]
             raise ProblemError(
@@ -59,9 +63,12 @@ class Desk:
 
     def end_rollout(self, name: str, actor: str, reason: str, *, rolled_back: bool) -> Document:
         self._get(name)
-        return _rollout(self._registry.end(name, actor, reason, rolled_back=rolled_back))
+        return self._changed(self._registry.end(name, actor, reason, rolled_back=rolled_back))
 
     def scorecard(self, name: str) -> Document:
+        return self._kept.get(("scorecard", name), lambda: self._scorecard(name))
+
+    def _scorecard(self, name: str) -> Document:
         card: Scorecard | None = self._evaluator.scorecard(self._get(name).config, self._clock.now())
         if card is None:
             do = "it begins with the first candidate trace; see /api/v1/rollouts for what is compared"
@@ -84,9 +91,11 @@ class Desk:
     def gate(self, name: str, on: str = "") -> Document:
         if on not in ("", "live", "experiment"):
             raise bad_value("on", on, "live or experiment")
-        rollout = self._get(name)
         judged = cast(Literal["live", "experiment"], on or "live")
-        document = dict(to_json(self._evaluator.gate(rollout.config, self._clock.now(), judged)))
+        return self._kept.get(("gate", name, judged), lambda: self._gate(name, judged))
+
+    def _gate(self, name: str, on: Literal["live", "experiment"]) -> Document:
+        document = dict(to_json(self._evaluator.gate(self._get(name).config, self._clock.now(), on)))
         return {"rollout": name, "gate": document.pop("outcome"), **document}
 
     def alerts(self, states: Sequence[str], rollout: str = "") -> Sequence[Document]:
@@ -116,7 +125,17 @@ class Desk:
     def exposition(self) -> str:
         return self._alerter.exposition()
 
+    def _all(self) -> Sequence[Rollout]:
+        return self._kept.get("rollouts", lambda: tuple(self._registry.all()))
+
+    def _changed(self, rollout: Rollout) -> Document:
+        self._kept.forget()
+        return _rollout(rollout)
+
     def _get(self, name: str) -> Rollout:
+        known = next((rollout for rollout in self._all() if rollout.config.name == name), None)
+        if known is not None:
+            return known
         try:
             return self._registry.get(name)
         except UnknownRolloutError as error:

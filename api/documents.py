@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -22,6 +23,9 @@ def to_json(value: Any) -> Any:
     Times become RFC 3339 in UTC, decimals and finite floats numbers, NaN and infinities null, enumerations their value,
     dataclasses objects, bytes their length's worth of text with what is no UTF-8 replaced.
     """
+    kind = type(value)
+    if kind is str or kind is int or value is None:
+        return value
     match value:
         case None | bool() | int():
             return value
@@ -48,8 +52,13 @@ def to_json(value: Any) -> Any:
         case frozenset() | set():
             return sorted(to_json(item) for item in value)
     if dataclasses.is_dataclass(value):
-        return {field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: to_json(getattr(value, name)) for name in _fields(kind)}  # type: ignore[arg-type] # a class is hashable
     return str(value)
+
+
+@cache
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def to_items(frame: pl.DataFrame) -> list[dict[str, Any]]:

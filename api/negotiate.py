@@ -130,8 +130,8 @@ def flat_columns(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def csv_ready(frame: pl.DataFrame) -> pl.DataFrame:
-    """`frame` with nested columns as JSON text, which CSV has no other way to hold."""
-    nested = [name for name, kind in frame.schema.items() if kind.is_nested()]
+    """`frame` with nested columns as JSON text, and bytes as JSON has them: CSV has no other way to hold them."""
+    nested = [name for name, kind in frame.schema.items() if kind.is_nested() or kind == pl.Binary]
     texts = [pl.Series(name, [_flat(to_json(value)) for value in frame[name].to_list()], dtype=pl.String) for name in nested]
     return frame.with_columns(texts)
 

@@ -183,12 +183,13 @@ class Process:
 
     def _open_web(self) -> _WebServer:
         settings = self._settings
+        reads = self._store.limited(settings.api.query_limits())
         services = Services(
             store=self._store,
             clock=self._clock,
             config=settings.api,
             authenticator=self._authenticator,
-            alerts=Desk(self._store.limited(settings.api.query_limits()), self._alerter, self._clock),
+            alerts=Desk(reads, self._alerter, self._clock, keep_seconds=settings.api.keep_seconds),
             prices=self._jobs.price_book,
             collector=self._collector,
             jobs=self._background if Role.ANALYTICS in self._roles else None,

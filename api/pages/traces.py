@@ -16,13 +16,13 @@ from pydantic import ValidationError
 from analytics.series import read_series
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
+from api.kept import Kept
 from api.pages.rendering import link, render, see, segment
 from api.pages.trace import trace_badges
 from api.pages.waterfall import bounded_money, tokens_text
 from api.pages.words import Badge, cohort_name, metric_name
 from api.routes.traces import TraceQuery, search
 from api.times import Window, parse_window
-from storage.client import Store
 from storage.metrics import VERDICT_METRICS
 
 router = APIRouter(include_in_schema=False)
@@ -100,7 +100,7 @@ def traces_page(request: Request, services: ServicesDep, _key: Reader, q: str = 
     question = {name: value for name, value in asked.items() if name != "cursor"}
     view = TracesView(
         asked={"from": query.start, "to": query.end} | question,
-        facets=_facets(services.store, question, parse_window(query.start, query.end, now)),
+        facets=_facets(_traffic(request, parse_window(query.start, query.end, now)), question),
         ranges=RANGES,
         flags=FLAGS,
         proxies={metric: metric_name(metric) if metric != "eval_fail" else "An evaluator" for metric in VERDICT_METRICS},
@@ -121,18 +121,31 @@ def trace_query(asked: Mapping[str, str]) -> TraceQuery:
         raise RequestValidationError(error.errors()) from error
 
 
-def _facets(store: Store, question: Mapping[str, str], window: Window) -> tuple[Facet, ...]:
-    """Values that occur in the window, by traffic, counted from the rollups as the other facets stand."""
+def _facets(traffic: pl.DataFrame, question: Mapping[str, str]) -> tuple[Facet, ...]:
+    """Values that occur, by traffic, each counted as the other facets stand."""
     facets = []
     for name, label in FACETS.items():
-        others = {other: [question[other]] for other in FACETS if other != name and other in question}
-        series = read_series(store, "throughput", window.start, window.end, None, (name,), others)
-        counted = series.frame.filter(pl.col("n_traces") > 0).sort("n_traces", name, descending=[True, False]).head(_MAX_FACET)
-        values = {row[name]: formats.count(row["n_traces"]) for row in counted.iter_rows(named=True) if row[name]}
+        others = [pl.col(other) == question[other] for other in FACETS if other != name and other in question]
+        counted = traffic.filter(*others, pl.col(name) != "").group_by(name).agg(pl.col("n_traces").sum())
+        most = counted.filter(pl.col("n_traces") > 0).sort("n_traces", name, descending=[True, False]).head(_MAX_FACET)
+        values = {value: formats.count(n) for value, n in most.iter_rows()}
         if name in question:
             values.setdefault(question[name], "")
         facets.append(Facet(label, tuple(_facet_value(question, name, value, n) for value, n in values.items())))
     return tuple(facet for facet in facets if facet.values)
+
+
+def _traffic(request: Request, window: Window) -> pl.DataFrame:
+    """Traces per value of every facet in the window, from the rollups; kept, since every reader asks for the same windows."""
+    # rollups have minutes: within one, the answer is the same
+    minutes = (window.start.replace(second=0, microsecond=0), window.end.replace(second=0, microsecond=0))
+
+    def read() -> pl.DataFrame:
+        store = request.app.state.services.store
+        return read_series(store, "throughput", window.start, window.end, None, tuple(FACETS), {}).frame
+
+    kept: Kept = request.app.state.facets
+    return kept.get(minutes, read)
 
 
 def _facet_value(question: Mapping[str, str], name: str, value: str, n: str) -> FacetValue:

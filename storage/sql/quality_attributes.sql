@@ -1,15 +1,19 @@
 -- Attribute keys that filled no column, in a sample of the newest spans of a window.
-SELECT key, count() AS n_spans, any(substring(value, 1, 100)) AS example, any(scope_name) AS example_scope
+SELECT key, n_spans, example, example_scope
 FROM
 (
-    SELECT attributes, scope_name
-    FROM span_records
-    WHERE toStartOfHour(start_time) >= toStartOfHour({since:DateTime64(9, 'UTC')})
-        AND toStartOfHour(start_time) <= toStartOfHour({until:DateTime64(9, 'UTC')})
-    LIMIT {sample:UInt32}
+    SELECT key, count() AS n_spans, any(substring(value, 1, 100)) AS example, any(scope_name) AS example_scope
+    FROM
+    (
+        SELECT attributes, scope_name
+        FROM span_records
+        WHERE toStartOfHour(start_time) >= toStartOfHour({since:DateTime64(9, 'UTC')})
+            AND toStartOfHour(start_time) <= toStartOfHour({until:DateTime64(9, 'UTC')})
+        LIMIT {sample:UInt32}
+    )
+    ARRAY JOIN mapKeys(attributes) AS key, mapValues(attributes) AS value
+    GROUP BY key
 )
-ARRAY JOIN mapKeys(attributes) AS key, mapValues(attributes) AS value
 WHERE key NOT IN (SELECT arrayJoin({known:Array(String)})) AND NOT arrayExists(prefix -> startsWith(key, prefix), {prefixes:Array(String)})
-GROUP BY key
 ORDER BY n_spans DESC, key
 LIMIT {limit:UInt32}

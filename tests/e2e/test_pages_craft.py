@@ -44,14 +44,15 @@ _SHIFT = """() => new Promise((resolve) => {
 })"""
 
 
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 375)])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 375])
 def test_no_page_has_an_accessibility_violation_or_scrolls_sideways(
     open_context: Callable[..., BrowserContext], keep_screenshot: Callable[[Page, str], None], scheme: str, width: int
 ) -> None:
     page = open_context(color_scheme=scheme, viewport={"width": width, "height": 900}).new_page()
     found: dict[str, Any] = {}
     for name, path in PATHS.items():
-        page.goto(path)
+        page.goto(path, wait_until="load")
         page.evaluate(AXE)
         result = page.evaluate("axe.run(document, {resultTypes: ['violations', 'incomplete']})")
         wrong = [(v["id"], [node["html"][:200] for node in v["nodes"]][:3]) for v in result["violations"]]

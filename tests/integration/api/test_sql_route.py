@@ -116,3 +116,18 @@ def test_the_tables_there_are(client: TestClient) -> None:
     assert {"trace_facts", "metric_minutes", "evaluations"} <= tables.keys()
     assert "api_keys" not in tables
     assert {"name": "cohort", "type": "LowCardinality(String)"} in tables["trace_facts"]
+
+
+def test_types_that_json_and_csv_have_no_word_for_are_answered_too(client: TestClient) -> None:
+    query = (
+        "SELECT toIPv6('::1') AS v6, toIPv4('1.2.3.4') AS v4, CAST('b' AS Enum8('a' = 1, 'b' = 2)) AS e, "
+        "toString(toIPv4('1.2.3.4')) AS text, toFixedString('ab', 3) AS fixed, toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0') AS u"
+    )
+    answer = client.post("/api/v1/sql", json={"query": query})
+    ((_, v4, enumerated, text, fixed, uuid),) = answer.json()["rows"]
+    # 1.2.3.4 is 1 * 2^24 + 2 * 2^16 + 3 * 2^8 + 4
+    assert (v4, enumerated, text, fixed) == (16_909_060, 2, "1.2.3.4", "ab\0")
+    assert uuid == "61f0c404-5cb3-11e7-907b-a6006ad3dba0"
+    csv = client.post("/api/v1/sql", json={"query": query}, headers={"Accept": "text/csv"})
+    assert csv.status_code == 200
+    assert "16909060,2,1.2.3.4,ab\0" in csv.text
