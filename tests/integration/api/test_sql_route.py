@@ -121,7 +121,8 @@ def test_the_tables_there_are(client: TestClient) -> None:
 def test_types_that_json_and_csv_have_no_word_for_are_answered_too(client: TestClient) -> None:
     query = (
         "SELECT toIPv6('::1') AS v6, toIPv4('1.2.3.4') AS v4, CAST('b' AS Enum8('a' = 1, 'b' = 2)) AS e, "
-        "toString(toIPv4('1.2.3.4')) AS text, toFixedString('ab', 3) AS fixed, toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0') AS u"
+        "toString(toIPv4('1.2.3.4')) AS text, toFixedString('ab', 3) AS fixed, "
+        "toUUID('61f0c404-5cb3-11e7-907b-a6006ad3dba0') AS u"
     )
     answer = client.post("/api/v1/sql", json={"query": query})
     ((_, v4, enumerated, text, fixed, uuid),) = answer.json()["rows"]
