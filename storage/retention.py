@@ -43,6 +43,8 @@ _RULES = (
     _Rule("evaluation_targets", "computed_at", "spans_days"),
     _Rule("trace_facts", "received_at", "facts_days"),
     _Rule("trace_outcomes", "computed_at", "facts_days"),
+    _Rule("session_traces", "computed_at", "facts_days"),
+    _Rule("mirror_units", "computed_at", "facts_days"),
     _Rule("metric_minutes", "computed_at", "minutes_days"),
     _Rule("metric_hours", "computed_at", "hours_days"),
     _Rule("metric_days", "computed_at", "days_days"),

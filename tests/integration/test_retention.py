@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from storage.client import Store
@@ -49,6 +51,33 @@ def test_nothing_changes_when_the_setting_did_not(aged: Store) -> None:
             {"d": aged.database},
         )["e"].item()
     )
+
+
+# Grow with rollouts, people and their decisions, not with traffic.
+KEPT_FOR_EVER = {
+    *("schema_migrations", "maturities", "prices", "poisonous_traces", "api_keys", "alert_events", "silences", "deliveries"),
+    *("rollouts", "settled_minutes", "comparisons", "streams", "verdicts"),
+}
+
+
+def test_every_table_that_grows_with_traffic_expires(make_store: Callable[[], Store]) -> None:
+    fresh = make_store()
+    migrate(fresh)
+    apply(fresh, RetentionConfig(days_days=1000))
+    for_ever = """
+    SELECT name FROM system.tables
+    WHERE database = {d:String} AND engine LIKE '%MergeTree' AND create_table_query NOT LIKE '%TTL%'
+    """
+    assert set(fresh.frame(for_ever, {"d": fresh.database})["name"]) == KEPT_FOR_EVER
+
+
+def test_every_table_that_names_a_trace_is_purged(store: Store) -> None:
+    naming = """
+    SELECT DISTINCT table FROM system.columns
+    WHERE database = {d:String} AND (name LIKE '%trace_id' OR name = 'user_id')
+        AND table IN (SELECT name FROM system.tables WHERE database = {d:String} AND engine LIKE '%MergeTree')
+    """
+    assert set(store.frame(naming, {"d": store.database})["table"]) == {entry.table for entry in purge_traces(store, ["none"])}
 
 
 def test_content_goes_and_the_rest_of_the_span_stays(aged: Store) -> None:
