@@ -44,6 +44,14 @@ def read_lateness(store: Store, since: datetime, until: datetime) -> pl.DataFram
     return _report(store, "quality_lateness", since, until, metrics=list(VERDICT_METRICS))
 
 
+def read_unattached_evaluations(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
+    """
+    `name`, `target_scope`, `n_evaluations`, `oldest`, `example_target` of evaluations received in the window that no target was
+    found for: it has not arrived, or never will. An experiment's run as a whole has none.
+    """
+    return _report(store, "quality_unattached", since, until)
+
+
 def read_unmapped_attributes(
     store: Store, since: datetime, until: datetime, known: Sequence[str], prefixes: Sequence[str]
 ) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from storage.quality import (
     read_lateness,
     read_poisonous_traces,
     read_quality_flags,
+    read_unattached_evaluations,
     read_unmapped_attributes,
     read_unpriced_models,
 )
@@ -126,7 +127,10 @@ def act_on_quarantined(
     },
 )
 def quality(services: ServicesDep, _key: Reader, query: Annotated[WindowQuery, Query()]) -> dict[str, Any]:
-    """Coverage by route, unpriced models, unmapped attributes (of a sample), quality flags, late verdicts, traces set aside."""
+    """
+    Coverage by route, unpriced models, unmapped attributes (of a sample), quality flags, late verdicts, evaluations whose target
+    has not arrived, traces set aside.
+    """
     window = query.window(services)
     span = (services.store, window.start, window.end)
     known, prefixes = known_attributes()
@@ -136,6 +140,7 @@ def quality(services: ServicesDep, _key: Reader, query: Annotated[WindowQuery, Q
         "unmapped_attributes": to_items(read_unmapped_attributes(*span, known, prefixes)),
         "quality_flags": to_items(read_quality_flags(*span)),
         "lateness": to_items(read_lateness(*span)),
+        "unattached_evaluations": to_items(read_unattached_evaluations(*span)),
         "poisonous_traces": to_items(read_poisonous_traces(services.store)),
     }
 

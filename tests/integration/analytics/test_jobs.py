@@ -29,6 +29,7 @@ from storage.errors import StoreUnavailableError
 from storage.job_runs import JobState, read_job_runs, read_watermark
 from storage.metrics import Grain, read_metric_rows, write_metric_rows
 from storage.poisonous import read_poisonous_traces
+from storage.quality import read_unattached_evaluations
 from tests.support.merging import merge_rows
 from tests.support.span_rows import START, make_evaluation, make_trace, random_story, write_evaluations, write_spans
 from tests.support.units import outcomes_frame, random_units, units_frame
@@ -154,6 +155,21 @@ def test_a_late_verdict_is_counted_but_not_as_matured(store: Store) -> None:
     run_all(jobs)
     verdict = rollups(store).filter(metric="eval_fail").row(0, named=True)
     assert (verdict["n_fail_all"], verdict["n_scored_matured"], verdict["n_late"]) == (1, 0, 1)
+
+
+def test_an_evaluation_whose_target_never_comes_is_counted_and_stops_nobody(store: Store) -> None:
+    write_spans(store, make_trace(1))
+    lost = make_evaluation(9, target_trace_id="", target_response_id="resp-9", name="Lost")
+    write_evaluations(store, [make_evaluation(1), make_evaluation(8), lost])
+    run_all(make_jobs(store))
+    waiting = read_unattached_evaluations(store, START, START + HOUR)
+    assert waiting.select("name", "n_evaluations", "example_target").rows() == [
+        ("Lost", 1, "resp-9"),
+        ("TaskCompletion", 1, f"{8:032x}"),
+    ]
+    write_spans(store, make_trace(8) + make_trace(9))
+    run_all(make_jobs(store))
+    assert read_unattached_evaluations(store, START, START + HOUR).is_empty()
 
 
 def test_a_session_verdict_moves_to_the_later_trace(store: Store) -> None:
