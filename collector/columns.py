@@ -167,7 +167,8 @@ def _metadata(census: Census) -> str:
     ranks = "multiIf(" + "".join(f"startsWith(e.1, {sqltext.text(p)}), {n}, " for n, p in enumerate(prefixes, 1)) + "0)"
     sizes = sqltext.numbers((len(prefix) for prefix in prefixes), "UInt8")
     all_pairs = "arrayConcat(arrayMap((k, t) -> (toString(k), t), keys, texts), members)"
-    ranked = f"arrayMap(e -> ({ranks}, e.1, e.2), {all_pairs})"
+    plain = "if(ascii(e.2) = 34 AND isValidJSON(e.2), JSONExtractString(e.2), e.2)"
+    ranked = f"arrayMap(e -> ({ranks}, e.1, {plain}), {all_pairs})"
     found = f"arraySort(e -> e.1, arrayFilter(e -> e.1 > 0 AND e.3 != '', {ranked}))"
     named = f"arrayMap(e -> (substring(e.2, {sizes}[e.1] + 1), e.3), {found})" if has_metadata != "false" else "[]"
     pairs = f"arrayConcat({named}, if(is_conflicting, losers, []))"

@@ -113,9 +113,7 @@ class _Twin:
         text = self.said.get(key, "")
         if text in MISSING or text.startswith(SCRUBBED):
             return ""
-        if text.startswith('"'):
-            with suppress(ValueError):
-                text = str(json.loads(text))
+        text = _unwrapped(text)
         if not text:
             return ""
         reading = FIELDS[name].reading
@@ -300,12 +298,20 @@ class _Twin:
         found: dict[str, str] = {}
         for prefix in (*METADATA_PREFIXES, *(f"{key}{{}}." for key in METADATA_DOCUMENTS)):
             for key, text in self.said.items():
-                if key.startswith(prefix) and key != prefix and text:
-                    found.setdefault(key.removeprefix(prefix), text)
+                if key.startswith(prefix) and key != prefix and _unwrapped(text):
+                    found.setdefault(key.removeprefix(prefix), _unwrapped(text))
         for name in COUNTS:
             for key, value in self.losers(name).items():
                 found.setdefault(f"conflict.{key}", value)
         return found
+
+
+def _unwrapped(text: str) -> str:
+    """Without one layer of JSON quoting."""
+    if text.startswith('"'):
+        with suppress(ValueError):
+            return str(json.loads(text))
+    return text
 
 
 def _number(text: str) -> float | None:

@@ -345,7 +345,7 @@ CASES = [
             "prompt_version": "3",
             "environment": "prod",
             "ttft_ns": 500_000_000,
-            "metadata": {"route": '"student"'},
+            "metadata": {"route": "student"},
         },
         scope="langfuse-sdk",
     ),
