@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from storage.client import Store
 from tests.support import rollout_story as story
-from tests.support.page_rows import FALLBACK_TRACE, HOSTILE_TRACE, STUDENT_TRACE, write_rows
+from tests.support.page_rows import ANSWER, FALLBACK_TRACE, GOOD_ANSWER, HOSTILE_TRACE, STUDENT_TRACE, TEACHER_TRACE, write_rows
 from tests.support.page_services import ALERT_ID, story_services
 
 pytestmark = pytest.mark.integration
@@ -97,3 +97,19 @@ def test_a_fresh_install_says_how_to_send_the_first_span(client: TestClient) -> 
     text = client.get("/", headers=_PAGE_ACCEPT).text
     assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318" in text
     assert "rollout.route" in text
+
+
+def test_failing_pairs_come_with_verdicts_and_words_and_as_a_file(client: TestClient) -> None:
+    path = f"/api/v1/rollouts/{story.ROLLOUT}/pairs"
+    (pair,) = client.get(path, params={"cohort": story.LOSING}).json()["items"]
+    candidate, baseline = pair["candidate"], pair["baseline"]
+    assert (candidate["trace_id"], baseline["trace_id"]) == (STUDENT_TRACE, TEACHER_TRACE)
+    assert [(e["name"], e["failed"]) for e in candidate["evaluations"]] == [("TaskCompletion", True)]
+    assert [(e["name"], e["failed"]) for e in baseline["evaluations"]] == [("TaskCompletion", False)]
+    assert candidate["completion"][-1]["text"] == ANSWER
+    assert baseline["completion"][-1]["text"] == GOOD_ANSWER
+    rows = pl.read_csv(io.BytesIO(client.get(path, params={"cohort": story.LOSING, "format": "csv"}).content))
+    assert rows["candidate.cost_usd"].to_list() == [0.0056]
+    assert ANSWER in rows["candidate.completion"][0]
+    assert client.get("/api/v1/rollouts/nobody/pairs").status_code == 404
+    assert client.get(path, params={"cohort": "no such cohort"}).json() == {"items": [], "next": None}

@@ -261,3 +261,20 @@ def test_the_clock_of_relative_times_is_the_services(client: TestClient, store: 
     assert get(client, "/api/v1/traces")["items"] == []
     clock.set(NOW - timedelta(hours=10))
     assert len(get(client, "/api/v1/traces")["items"]) == 1
+
+
+def test_long_texts_are_gzipped_for_who_takes_that_and_known_ones_are_not_sent_again(client: TestClient, store: Store) -> None:
+    write_traces(store, [trace_row(number, started_at=START - timedelta(minutes=number)) for number in range(50)])
+    plain = client.get("/api/v1/traces", headers={"Accept-Encoding": "identity"})
+    packed = client.get("/api/v1/traces", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content) / 5
+    assert packed.json() == plain.json()
+    assert "Accept-Encoding" in packed.headers["vary"]
+    for tag in (plain.headers["etag"], packed.headers["etag"]):
+        again = client.get("/api/v1/traces", headers={"If-None-Match": tag, "Accept-Encoding": "gzip"})
+        assert (again.status_code, again.content) == (304, b"")
+    # what is compressed already is left alone
+    parquet = client.get("/api/v1/traces", params={"format": "parquet"}, headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in parquet.headers
