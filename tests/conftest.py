@@ -59,9 +59,15 @@ def _migrated(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterator
 
 
 @pytest.fixture
-def store(engine_directory: Path, _migrated: list[Store]) -> Iterator[Store]:
+def store(embedded_store: Store) -> Store:
+    """A migrated, empty store."""
+    return embedded_store
+
+
+@pytest.fixture
+def embedded_store(engine_directory: Path, _migrated: list[Store]) -> Iterator[Store]:
     """
-    A migrated, empty store. It is emptied and used again, because migrating takes a second.
+    A migrated, empty store on the engine of this process. It is emptied and used again, because migrating takes a second.
 
     A test that alters the schema takes `make_store` and migrates its own.
     """

@@ -19,6 +19,12 @@ pytestmark = pytest.mark.integration
 _ATTRIBUTES = pl.Map(pl.String, pl.String)
 
 
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """Every test here runs on each back end."""
+    return each_store
+
+
 def _insert(store: Store, rows: list[dict[str, object]]) -> None:
     stored = [
         name

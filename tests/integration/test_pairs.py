@@ -13,6 +13,13 @@ from tests.support.facts import START, trace_row, write_traces
 
 pytestmark = pytest.mark.integration
 
+
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """Every test here runs on each back end."""
+    return each_store
+
+
 DAY = timedelta(days=1)
 QUESTION = PairQuestion(
     "support-agent", "", "teacher", "student", None, "error", "", since=START - 14 * DAY, until=START + timedelta(hours=1)

@@ -14,6 +14,13 @@ from tests.support.facts import START, trace_row, write_traces
 
 pytestmark = pytest.mark.integration
 
+
+@pytest.fixture
+def store(each_store: Store) -> Store:
+    """Every test here runs on each back end."""
+    return each_store
+
+
 EVER = (START - timedelta(days=400), START + timedelta(days=1))
 
 
