@@ -57,8 +57,9 @@ def trace_payload() -> bytes:
 
 def log_payload() -> bytes:
     request = ExportLogsServiceRequest()
-    record = request.resource_logs.add().scope_logs.add().log_records.add(event_name="gen_ai.user.message")
-    record.body.string_value = "PROMPT-SENTINEL"
+    record = request.resource_logs.add().scope_logs.add().log_records.add(event_name="gen_ai.evaluation.result")
+    record.body.string_value = "asked by zelda.quux@example.com"
+    record.attributes.add(key="gen_ai.evaluation.explanation").value.string_value = "PROMPT-SENTINEL"
     record.attributes.add(key="who").value.string_value = "zelda.quux@example.com"
     return request.SerializeToString()
 
