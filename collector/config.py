@@ -25,7 +25,7 @@ class SpoolConfig(BaseModel):
         description="free space on the disk below which receivers push back, bytes; more than `storage.min_free_bytes`, so that"
         " the store has room to take over what waits",
     )
-    segment_bytes: int = Field(default=96 << 20, gt=0, description="size at which a segment is closed and written, bytes")
+    segment_bytes: int = Field(default=64 << 20, gt=0, description="size at which a segment is closed and written, bytes")
     segment_seconds: float = Field(default=1.0, gt=0, description="age at which a segment is closed and written, seconds")
     retry_delay_seconds: float = Field(
         default=1.0, gt=0, le=5, description="delay asked of an exporter that is pushed back, seconds"
@@ -47,7 +47,7 @@ class FlushConfig(BaseModel):
     )
     insert_rows: int = Field(default=50_000, gt=0, description="spans at which an insert starts another part; bounds its memory")
     insert_bytes: int = Field(
-        default=96 << 20,
+        default=64 << 20,
         gt=0,
         description="bytes of decoded spans at which an insert starts another part; bounds its memory, bytes",
     )
