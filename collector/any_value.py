@@ -62,6 +62,20 @@ def may_nest(tags: Collection[int]) -> bool:
     return not SCALARS.issuperset(tags)
 
 
+def _is_one_string(v: str) -> str:
+    """Whether the list in `v` holds one short string and nothing else."""
+    return (
+        f"length({v}) BETWEEN 6 AND 129 AND substring({v}, 3, 1) = '\\n' AND ascii(substring({v}, 4, 1)) = length({v}) - 4 "
+        f"AND substring({v}, 5, 1) = '\\n' AND ascii(substring({v}, 6, 1)) = length({v}) - 6"
+    )
+
+
+def is_nested(v: str) -> str:
+    """Whether `text`, when hot, leaves `v` as wire bytes."""
+    scalars = ", ".join(map(str, sorted(SCALARS)))
+    return f"if(ascii({v}) IN ({scalars}), false, ascii({v}) != {ARRAY} OR NOT ({_is_one_string(v)}))"
+
+
 def text(v: str = "v", tags: Collection[int] = TAGS, *, is_hot: bool = False) -> str:
     """
     The text of the AnyValue in `v`, a lambda's variable; what is neither a scalar nor a list of one short string is nested.
@@ -70,17 +84,13 @@ def text(v: str = "v", tags: Collection[int] = TAGS, *, is_hot: bool = False) ->
         tags: the kinds that may occur.
         is_hot: pay more words, analysed once an insert, for less work per value. What is nested stays wire bytes: `unread_text`.
     """
-    is_one_string = (
-        f"length({v}) BETWEEN 6 AND 129 AND substring({v}, 3, 1) = '\\n' AND ascii(substring({v}, 4, 1)) = length({v}) - 4 "
-        f"AND substring({v}, 5, 1) = '\\n' AND ascii(substring({v}, 6, 1)) = length({v}) - 6"
-    )
     ways = {
         STRING: ("", payload(v)),
         INT: ("", int64_text(v) if is_hot else int64_text_short(v)),
         DOUBLE: ("", f"toString(reinterpretAsFloat64(substring({v}, 2, 8)))"),
         BOOL: ("", f"if(substring({v}, 2) = '\\0', 'false', 'true')"),
         BYTES: ("", f"base64Encode({payload(v)})"),
-        ARRAY: (f" AND {is_one_string}", f"concat('[', toJSONString(substring({v}, 7)), ']')"),
+        ARRAY: (f" AND {_is_one_string(v)}", f"concat('[', toJSONString(substring({v}, 7)), ']')"),
     }
     branches = [f"ascii({v}) = {tag}{more}, {way}" for tag, (more, way) in ways.items() if tag in tags]
     if may_nest(tags) and not is_hot:

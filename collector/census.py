@@ -33,6 +33,7 @@ class Census:
         event_tags: wire tags of values of event and link attributes.
         event_names: of span events.
         has_odd_evaluations: an evaluation event is not one of those that `evaluations.plain` reads.
+        has_nested: an attribute is more than a scalar or a list of one short string.
         has_repeats: a span has a key twice, or an empty one.
         has_links: a span has a link.
         has_errors: a span's status is an error.
@@ -44,6 +45,7 @@ class Census:
     event_tags: frozenset[int] = any_value.TAGS
     event_names: frozenset[str] | None = None
     has_odd_evaluations: bool = True
+    has_nested: bool = True
     has_repeats: bool = True
     has_links: bool = True
     has_errors: bool = True
@@ -94,7 +96,7 @@ class Census:
 
 
 EVERYTHING = Census()
-NOTHING = Census(*[frozenset()] * 5, *[False] * 4)  # type: ignore[arg-type]
+NOTHING = Census(*[frozenset()] * 5, *[False] * 5)  # type: ignore[arg-type]
 
 SCOPE = "cityHash64(scope_name)"
 """What tells scopes apart: a number, for a name is a sender's text and has no place in a statement."""
@@ -118,6 +120,7 @@ def question(staged: str) -> str:
     groupUniqArrayArray(s_events_name) AS event_names,
     max(arrayExists((n, ks, vs) -> n = {text(evaluations.EVENT_NAME)} AND NOT {evaluations.plain.is_plain("ks", "vs")},
         s_events_name, s_events_attributes_key, s_events_attributes_value)) = 1 AS has_odd_evaluations,
+    max(arrayExists(v -> {any_value.is_nested("v")}, s_attributes_value)) = 1 AS has_nested,
     max(arrayUniq(s_attributes_key) < length(s_attributes_key) OR has(s_attributes_key, '')) = 1 AS has_repeats,
     max(notEmpty(s_links_trace_id)) = 1 AS has_links,
     max(s_status_code = 2) = 1 AS has_errors

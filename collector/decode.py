@@ -203,7 +203,7 @@ def _texts(census: Census) -> dict[str, str]:
     """Texts of the attributes; lists of several elements as JSON, other nested values as text that says so."""
     hot = f"arrayMap(v -> {any_value.text('v', census.tags, is_hot=True)}, s_attributes_value)"
     columns = {"raw_types": "arrayMap(v -> toUInt8(ascii(v)), s_attributes_value)"}
-    if not any_value.may_nest(census.tags):
+    if not census.has_nested:
         return columns | {"all_texts": hot}
     unread = any_value.is_unread("t", "y")
     read = f"arrayMap((t, y) -> if({unread}, {any_value.unread_text('t')}, t), raw_texts, raw_types)"

@@ -51,6 +51,7 @@ def test_counts_what_occurs(store: Store, tmp_path: Path) -> None:
         event_tags=frozenset({0x0A, 0x21}),
         event_names=frozenset({"exception"}),
         has_odd_evaluations=False,
+        has_nested=True,
         has_repeats=False,
         has_links=False,
         has_errors=True,

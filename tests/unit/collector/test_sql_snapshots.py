@@ -41,6 +41,7 @@ PAYLOAD = Census(
     event_tags=frozenset({any_value.STRING, any_value.DOUBLE}),
     event_names=frozenset({evaluations.EVENT_NAME}),
     has_odd_evaluations=False,
+    has_nested=False,
     has_repeats=False,
     has_links=False,
     has_errors=False,

@@ -121,7 +121,6 @@ SELECT
     n_input_tokens,
     n_output_tokens,
     plain,
-    raw_types,
     read_input_tokens,
     read_output_tokens,
     read_total_tokens,
@@ -152,6 +151,7 @@ SELECT
     arrayFirst(v -> v != '', read_kind) AS p_kind,
     plain[indexOf(s_attributes_key, 'gen_ai.request.model')] AS p_request_model,
     plain[indexOf(s_attributes_key, 'gen_ai.response.model')] AS p_response_model,
+    arrayMap(v -> toUInt8(ascii(v)), s_attributes_value) AS raw_types,
     arrayMap(t -> if(t = '', '', if(startsWith(t, '/') OR position(t, '://') > 0, '', t)), said_model_route) AS read_model_route,
     arrayMap(t -> if(t = '', '', transform(lower(t), ['openai', 'azure.ai.openai', 'az.ai.openai', 'azure.openai', 'azure', 'azure_openai', 'azure-openai', 'azure.ai.inference', 'az.ai.inference', 'anthropic', 'aws.bedrock', 'bedrock', 'aws', 'aws.anthropic', 'amazon-bedrock', 'gcp.vertex_ai', 'vertex_ai', 'vertexai', 'gcp.anthropic', 'gcp.gemini', 'gemini', 'gcp.gen_ai', 'google', 'google.generative-ai', 'mistral_ai', 'mistralai', 'mistral', 'x_ai', 'xai', 'x-ai', 'cohere', 'deepseek', 'groq', 'perplexity', 'ibm.watsonx.ai', 'moonshot_ai', 'together_ai', 'fireworks', 'ollama', 'replicate', 'hugging_face', 'openrouter'], ['openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.inference', 'azure.ai.inference', 'anthropic', 'aws.bedrock', 'aws.bedrock', 'aws.bedrock', 'aws.bedrock', 'aws.bedrock', 'gcp.vertex_ai', 'gcp.vertex_ai', 'gcp.vertex_ai', 'gcp.vertex_ai', 'gcp.gemini', 'gcp.gemini', 'gcp.gen_ai', 'gcp.gen_ai', 'gcp.gen_ai', 'mistral_ai', 'mistral_ai', 'mistral_ai', 'x_ai', 'x_ai', 'x_ai', 'cohere', 'deepseek', 'groq', 'perplexity', 'ibm.watsonx.ai', 'moonshot_ai', 'together_ai', 'fireworks', 'ollama', 'replicate', 'hugging_face', 'openrouter'], transform(splitByChar('.', lower(t))[1], ['openai', 'azure.ai.openai', 'az.ai.openai', 'azure.openai', 'azure', 'azure_openai', 'azure-openai', 'azure.ai.inference', 'az.ai.inference', 'anthropic', 'aws.bedrock', 'bedrock', 'aws', 'aws.anthropic', 'amazon-bedrock', 'gcp.vertex_ai', 'vertex_ai', 'vertexai', 'gcp.anthropic', 'gcp.gemini', 'gemini', 'gcp.gen_ai', 'google', 'google.generative-ai', 'mistral_ai', 'mistralai', 'mistral', 'x_ai', 'xai', 'x-ai', 'cohere', 'deepseek', 'groq', 'perplexity', 'ibm.watsonx.ai', 'moonshot_ai', 'together_ai', 'fireworks', 'ollama', 'replicate', 'hugging_face', 'openrouter'], ['openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.openai', 'azure.ai.inference', 'azure.ai.inference', 'anthropic', 'aws.bedrock', 'aws.bedrock', 'aws.bedrock', 'aws.bedrock', 'aws.bedrock', 'gcp.vertex_ai', 'gcp.vertex_ai', 'gcp.vertex_ai', 'gcp.vertex_ai', 'gcp.gemini', 'gcp.gemini', 'gcp.gen_ai', 'gcp.gen_ai', 'gcp.gen_ai', 'mistral_ai', 'mistral_ai', 'mistral_ai', 'x_ai', 'x_ai', 'x_ai', 'cohere', 'deepseek', 'groq', 'perplexity', 'ibm.watsonx.ai', 'moonshot_ai', 'together_ai', 'fireworks', 'ollama', 'replicate', 'hugging_face', 'openrouter'], lower(t)))), said_provider) AS read_provider
 FROM (
@@ -160,7 +160,6 @@ SELECT
     n_input_tokens,
     n_output_tokens,
     plain,
-    raw_types,
     read_input_tokens,
     read_output_tokens,
     read_total_tokens,
@@ -194,7 +193,6 @@ SELECT
 FROM (
 SELECT
     plain,
-    raw_types,
     read_input_tokens,
     read_output_tokens,
     s_attributes_key,
@@ -225,7 +223,6 @@ SELECT
 FROM (
 SELECT
     plain,
-    raw_types,
     read_input_tokens,
     read_output_tokens,
     s_attributes_key,
@@ -253,7 +250,6 @@ SELECT
 FROM (
 SELECT
     plain,
-    raw_types,
     s_attributes_key,
     s_attributes_value,
     s_end_time,
@@ -278,7 +274,6 @@ SELECT
 FROM (
 SELECT
     plain,
-    raw_types,
     s_attributes_key,
     s_attributes_value,
     s_end_time,
@@ -300,7 +295,6 @@ SELECT
     [plain[indexOf(s_attributes_key, 'gen_ai.usage.output_tokens')]] AS said_output_tokens
 FROM (
 SELECT
-    raw_types,
     s_attributes_key,
     s_attributes_value,
     s_end_time,
@@ -321,7 +315,6 @@ SELECT
     arrayMap(t -> multiIf(t IN ('', 'None', 'null', 'undefined', 'NaN', 'nan', 'inf', '-inf', 'Infinity', '-Infinity') OR startsWith(t, '[Scrubbed due to '), '', ascii(t) = 34 AND isValidJSON(t), JSONExtractString(t), t), texts) AS plain
 FROM (
 SELECT
-    raw_types,
     s_attributes_key,
     s_attributes_value,
     s_end_time,
@@ -341,34 +334,6 @@ SELECT
     all_texts AS texts
 FROM (
 SELECT
-    raw_types,
-    s_attributes_key,
-    s_attributes_value,
-    s_end_time,
-    s_events_attributes_key,
-    s_events_attributes_value,
-    s_events_name,
-    s_kind,
-    s_name,
-    s_parent_span_id,
-    s_span_id,
-    s_start_time,
-    s_status_code,
-    s_status_message,
-    s_trace_id,
-    scope_name,
-    carried,
-    if(arrayExists((t, y) -> y NOT IN (0, 10, 16, 24, 33, 58) AND ascii(t) = y, raw_texts, raw_types), arrayMap((t, y) -> if(y NOT IN (0, 10, 16, 24, 33, 58) AND ascii(t) = y, if(length(t) > 20000 OR ascii(t) != 42, concat('{"@otlp":"', base64Encode(t), '"}'), arrayMap(parts -> if(
-            arrayExists(e -> ascii(e) NOT IN (0, 10, 16, 24, 33), parts), concat('{"@otlp":"', base64Encode(t), '"}'),
-            concat('[', arrayStringConcat(arrayMap(e -> multiIf(
-            ascii(e) = 10, toJSONString(substring(e, 3 + (length(e) > 129) + (length(e) > 16386) + (length(e) > 2097155))),
-            ascii(e) = 24, toString(reinterpretAsInt64(arraySum(arrayMap(n -> bitShiftLeft(toUInt64(bitAnd(ascii(substring(e, n + 2, 1)), 127)), 7 * n), range(toUInt32(greatest(length(e), 1) - 1)))))),
-            ascii(e) = 33, ifNull(toJSONString(reinterpretAsFloat64(substring(e, 2, 8))), 'null'),
-            ascii(e) = 16, if(substring(e, 2) = '\0', 'false', 'true'),
-            'null'), parts), ','), ']')),
-        arrayMap(body -> arrayFold((acc, step) -> if(acc.1 > length(body), acc, (toUInt32(acc.1 + 2 + (toUInt32(ascii(substring(body, acc.1 + 1, 1))) > 127) * (1 + (toUInt32(ascii(substring(body, acc.1 + 2, 1))) > 127)) + bitAnd(toUInt32(ascii(substring(body, acc.1 + 1, 1))), 127) + (toUInt32(ascii(substring(body, acc.1 + 1, 1))) > 127) * (bitAnd(toUInt32(ascii(substring(body, acc.1 + 2, 1))), 127) * 128 + (toUInt32(ascii(substring(body, acc.1 + 2, 1))) > 127) * toUInt32(ascii(substring(body, acc.1 + 3, 1))) * 16384)), arrayPushBack(acc.2, substring(body, acc.1 + 2 + (toUInt32(ascii(substring(body, acc.1 + 1, 1))) > 127) * (1 + (toUInt32(ascii(substring(body, acc.1 + 2, 1))) > 127)), bitAnd(toUInt32(ascii(substring(body, acc.1 + 1, 1))), 127) + (toUInt32(ascii(substring(body, acc.1 + 1, 1))) > 127) * (bitAnd(toUInt32(ascii(substring(body, acc.1 + 2, 1))), 127) * 128 + (toUInt32(ascii(substring(body, acc.1 + 2, 1))) > 127) * toUInt32(ascii(substring(body, acc.1 + 3, 1))) * 16384))))), range(toUInt32(length(body) / 2)), (toUInt32(1), emptyArrayString())).2, [substring(t, 3 + (length(t) > 129) + (length(t) > 16386) + (length(t) > 2097155))]))[1]), t), raw_texts, raw_types), raw_texts) AS all_texts
-FROM (
-SELECT
     s_attributes_key,
     s_attributes_value,
     s_end_time,
@@ -385,11 +350,9 @@ SELECT
     s_trace_id,
     scope_name,
     (received_ns, resource_attributes, resource_schema_url, s_dropped_attributes_count, s_dropped_events_count, s_dropped_links_count, s_events_time, s_trace_state, scope_schema_url, scope_version, 0, 0) AS carried,
-    arrayMap(v -> multiIf(ascii(v) = 10, substring(v, 3 + (length(v) > 129) + (length(v) > 16386) + (length(v) > 2097155)), ascii(v) = 24, toString(reinterpretAsInt64(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 0), 127), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 1), 16256)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 2), 2080768)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 3), 266338304)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 4), 34091302912)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 5), 4363686772736)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 6), 558551906910208)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 7), 71494644084506624)), bitShiftLeft(toUInt64(bitAnd(ascii(substring(v, 10, 1)), 127)), 56)), bitShiftLeft(toUInt64(bitAnd(ascii(substring(v, 11, 1)), 1)), 63)))), ascii(v) = 33, toString(reinterpretAsFloat64(substring(v, 2, 8))), ascii(v) = 42 AND length(v) BETWEEN 6 AND 129 AND substring(v, 3, 1) = '\n' AND ascii(substring(v, 4, 1)) = length(v) - 4 AND substring(v, 5, 1) = '\n' AND ascii(substring(v, 6, 1)) = length(v) - 6, concat('[', toJSONString(substring(v, 7)), ']'), v), s_attributes_value) AS raw_texts,
-    arrayMap(v -> toUInt8(ascii(v)), s_attributes_value) AS raw_types
+    arrayMap(v -> multiIf(ascii(v) = 10, substring(v, 3 + (length(v) > 129) + (length(v) > 16386) + (length(v) > 2097155)), ascii(v) = 24, toString(reinterpretAsInt64(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitOr(bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 0), 127), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 1), 16256)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 2), 2080768)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 3), 266338304)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 4), 34091302912)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 5), 4363686772736)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 6), 558551906910208)), bitAnd(bitShiftRight(reinterpretAsUInt64(substring(v, 2, 8)), 7), 71494644084506624)), bitShiftLeft(toUInt64(bitAnd(ascii(substring(v, 10, 1)), 127)), 56)), bitShiftLeft(toUInt64(bitAnd(ascii(substring(v, 11, 1)), 1)), 63)))), ascii(v) = 33, toString(reinterpretAsFloat64(substring(v, 2, 8))), ascii(v) = 42 AND length(v) BETWEEN 6 AND 129 AND substring(v, 3, 1) = '\n' AND ascii(substring(v, 4, 1)) = length(v) - 4 AND substring(v, 5, 1) = '\n' AND ascii(substring(v, 6, 1)) = length(v) - 6, concat('[', toJSONString(substring(v, 7)), ']'), v), s_attributes_value) AS all_texts
 FROM (
 SELECT scope_name, scope_version, scope_schema_url, resource_schema_url, resource_attributes, received_ns, s_trace_id, s_span_id, s_trace_state, s_parent_span_id, s_name, s_kind, s_start_time, s_end_time, s_attributes_key, s_attributes_value, s_dropped_attributes_count, s_events_time, s_events_name, s_events_attributes_key, s_events_attributes_value, s_dropped_events_count, s_links_trace_id, s_links_span_id, s_links_trace_state, s_links_attributes_key, s_links_attributes_value, s_dropped_links_count, s_status_message, s_status_code FROM staged
-)
 )
 )
 )
