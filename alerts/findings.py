@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from alerts.ledger import BLOCK, COUNT, SCORE
+from alerts.ledger import BLOCK, COUNT, SCORE, is_above
 from alerts.method import differences, evidence
 from alerts.method.intervals import radius
 from alerts.method.proven import as_difference, proven_index
@@ -136,8 +136,8 @@ class Findings:
 
     def is_above_floor(self, number: int) -> bool:
         """Whether the harm since the likeliest start is large enough for a page."""
-        n, w = self.state.paging.difference_since(number, self.start_day(number))
-        return w > 0 and n / w >= self.state.rules.effect_floor
+        sums = self.state.paging.difference_since(number, self.start_day(number), float(self._phi[number]))
+        return bool(is_above(self.state.rules.effect_floor, *(np.array([value]) for value in sums))[0])
 
     def proven(self, number: int) -> int:
         """Index of the proved odds ratio (0 is psi_0 = 1), -1 if nothing is proved."""
@@ -174,7 +174,7 @@ class Findings:
         if has_paged and self.log_e[number] < self.log_threshold[number]:
             # The harm has ended since: what the page was about.
             start = int(self._page_start[number])
-        n_by_day, w_by_day = ledger.difference_since(number, start)
+        n_by_day, w_by_day, _ = ledger.difference_since(number, start)
         index = self.proven(number)
         proved = max(index, 0) if has_paged else index
         odds = (1.0, *rules.odds_ratios)[proved] if proved >= 0 else None

@@ -37,6 +37,11 @@ class Events:
     log_l: Floats  # (events, J)
     n: Floats
     w: Floats
+    v: Floats  # variance of n, as it is counted in the sums
+
+
+# Standard errors by which the harm must exceed the floor: there are many looks, and the start that looks worst is the one chosen.
+_CLEARLY = 2.5
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,20 @@ class PageRule:
 
     log_threshold: Callable[[Ints, Ints], Floats]
     floor: float
+
+
+def is_above(floor: float, n: Floats, w: Floats, v: Floats) -> NDArray[np.bool_]:
+    """
+    Whether harm exceeds a floor clearly, not by the luck of the look at which the evidence crossed.
+
+    Args:
+        floor: rate; 0 asks for no more than harm.
+        n, w, v: sums of weighted differences, of weights, and the variance of the first; any shape.
+    """
+    d = np.divide(n, w, out=np.full(n.shape, -np.inf), where=w > 1e-9)
+    margin = np.divide(_CLEARLY * np.sqrt(np.maximum(v, 0.0)), w, out=np.zeros(n.shape), where=w > 1e-9)
+    result: NDArray[np.bool_] = d - (margin if floor > 0 else 0.0) >= floor
+    return result
 
 
 class Ledger:
@@ -108,15 +127,18 @@ class Ledger:
         result: Floats = self.get("n11") + self.get("n10") + self.get("n01") + self.get("n00")
         return result
 
-    def differences(self) -> tuple[Floats, Floats]:
-        """N and W of blocks and pairs together, each (streams, days)."""
-        return self.get("N") + (self.get("n01") - self.get("n10")) / 2, self.get("W") + self.n_pairs() / 2
+    def differences(self, phi: Floats) -> tuple[Floats, Floats, Floats]:
+        """N, W and the variance of N of blocks and pairs together, each (streams, days)."""
+        worse, better = self.get("n01"), self.get("n10")
+        variance = phi[:, None] * self.get("V0") + (worse + better) / 4
+        return self.get("N") + (worse - better) / 2, self.get("W") + self.n_pairs() / 2, variance
 
-    def difference_since(self, stream: int, day: int) -> tuple[float, float]:
-        """N and W of one stream from a day on."""
-        row = {name: float(self.sums[stream, day:, self.field[name]].sum()) for name in ("N", "W", *PAIR)}
+    def difference_since(self, stream: int, day: int, phi: float = 1.0) -> tuple[float, float, float]:
+        """N, W and the variance of N of one stream from a day on."""
+        row = {name: float(self.sums[stream, day:, self.field[name]].sum()) for name in ("N", "W", "V0", *PAIR)}
         n_pairs = row["n11"] + row["n10"] + row["n01"] + row["n00"]
-        return row["N"] + (row["n01"] - row["n10"]) / 2, row["W"] + n_pairs / 2
+        variance = phi * row["V0"] + (row["n01"] + row["n10"]) / 4
+        return row["N"] + (row["n01"] - row["n10"]) / 2, row["W"] + n_pairs / 2, variance
 
     def log_components(self, kind: slice, streams: Ints, n_days: int, log_mass: Floats, phi: Floats) -> Floats:
         """ln A_j of the unpaired or the paired process after `n_days` day starts; shape (streams, J)."""
@@ -168,7 +190,7 @@ class Ledger:
             if len(at) == 0:
                 continue
             start = self._likeliest_start(at, moved, mode, path, phi, day)
-            enough = self._harm_since(at, start, path, events, order, day) >= rule.floor
+            enough = is_above(rule.floor, *self._harm_since(at, start, path, events, order, day, phi))
             at, start = at[enough], start[enough]
             chosen_streams, earliest = np.unique(events.stream[order[at]], return_index=True)
             self.paged[chosen_streams, mode] = events.minute[order[at[earliest]]]
@@ -184,15 +206,14 @@ class Ledger:
         result: Ints = np.argmax(own, axis=1)
         return result
 
-    def _harm_since(self, at: Ints, start: Ints, path: _Path, events: Events, order: Ints, day: int) -> Floats:
-        """Difference since `start` as known at each of the positions `at`."""
+    def _harm_since(self, at: Ints, start: Ints, path: _Path, events: Events, order: Ints, day: int, phi: Floats) -> list[Floats]:
+        """N, W and the variance of N since `start` as known at each of the positions `at`."""
         rows, parts = path.local[at], []
         # The events' own differences are in the sums already: take off what came later.
-        for by_day, values in zip(self.differences(), (events.n, events.w), strict=True):
+        for by_day, values in zip(self.differences(phi), (events.n, events.w, events.v), strict=True):
             since = evidence.suffix_sums(by_day[path.stream, : day + 1])[rows, start]
             parts.append(since - path.still_to_come(values[order])[at])
-        result: Floats = np.divide(parts[0], parts[1], out=np.zeros(len(at)), where=parts[1] > 1e-9)
-        return result
+        return parts
 
 
 @dataclass(frozen=True)

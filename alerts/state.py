@@ -225,6 +225,7 @@ class ComparisonState:
         n_s, x_s, n_t, x_t = (closed.sums[:, i].astype(np.int64) for i in range(4))
         matched = (n_s > 0) & (n_t > 0)
         used = np.flatnonzero((own >= 0) | (over_all >= 0))
+        phi = self.rules.phi_of_all(ledger.streams)
         terms = differences.block_terms(n_s, x_s, n_t, x_t) | differences.score_terms(closed.sums[:, 4:])
         log_l = np.zeros((len(n_s), len(ledger.theta)))
         rows = used[matched[used]]
@@ -246,6 +247,7 @@ class ComparisonState:
                     log_l[rows],
                     terms["N"][rows],
                     terms["W"][rows],
+                    phi[streams[rows]] * terms["V0"][rows],
                 )
             )
         return events
@@ -270,6 +272,7 @@ class ComparisonState:
                     log_l[kept],
                     (worse - better)[chosen] / 2,
                     n[chosen] / 2,
+                    (worse + better)[chosen] / 4,
                 )
             )
         return events
@@ -287,14 +290,17 @@ class ComparisonState:
         high, mean = by_key[table.key[rows]].T
         n, x = table.column("n_candidate")[rows], table.column("fail_candidate")[rows]
         log_l = drift.frozen_evidence(n, x, high, ledger.theta)
+        variance = n * mean * (1 - mean)
+        phi = self.rules.phi_of_all(ledger.streams)
         events = []
         for streams in self._of_rows(ledger, table):
             chosen = streams[rows]
             ledger.add("N", chosen, table.day[rows], x - n * mean)
             ledger.add("W", chosen, table.day[rows], n)
-            events.append(
-                Events(chosen, table.minute[rows], table.day[rows], np.zeros(len(rows), dtype=bool), log_l, x - n * mean, n)
-            )
+            ledger.add("V0", chosen, table.day[rows], variance)
+            never = np.zeros(len(rows), dtype=bool)
+            spread = phi[chosen] * variance
+            events.append(Events(chosen, table.minute[rows], table.day[rows], never, log_l, x - n * mean, n, spread))
         return events
 
     def _record(self, ledger: Ledger, parts: list[Events]) -> None:

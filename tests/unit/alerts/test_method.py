@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from scipy.stats import beta, binom
 from statsmodels.stats.contingency_tables import StratifiedTable
 
+from alerts.ledger import is_above
 from alerts.method import cost, differences, drift, ebh, evidence, guards, latency, phi
 from alerts.method.differences import block_terms
 from alerts.method.gates import against_limit, all_of
@@ -213,3 +214,16 @@ def test_gate_outcomes() -> None:
     assert all_of([]) is Outcome.UNDETERMINED
     assert all_of([Outcome.PASS, Outcome.UNDETERMINED]) is Outcome.UNDETERMINED
     assert all_of([Outcome.PASS, Outcome.UNDETERMINED, Outcome.FAIL]) is Outcome.FAIL
+
+
+def test_harm_must_exceed_the_floor_clearly() -> None:
+    """
+    N / W = 2.0 pp, and its standard error sqrt(V) / W: 0.4 pp leaves 2.0 - 2.5 x 0.4 = 1.0 above 0.5; 0.7 pp leaves 0.25.
+
+    Without a floor any harm is enough, and nothing is known without weight.
+    """
+    n, w = np.array([2.0, 2.0, 0.0]), np.array([100.0, 100.0, 0.0])
+    v = np.array([0.4**2, 0.7**2, 0.0])
+    assert is_above(0.005, n, w, v).tolist() == [True, False, False]
+    assert is_above(0.0, n, w, v).tolist() == [True, True, False]
+    assert is_above(0.0, -n, w, v).tolist() == [False, False, False]

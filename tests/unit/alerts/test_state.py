@@ -81,6 +81,17 @@ def test_any_cutting_gives_the_same_bytes(rows: pl.DataFrame) -> None:
     assert to_bytes(rebuild(rules, costless)) == to_bytes(replay(ComparisonState(rules), [costless]))
 
 
+@pytest.mark.parametrize("minutes", [700, 1_440, 2_000])
+def test_a_replay_in_pieces_is_the_same(rows: pl.DataFrame, minutes: int) -> None:
+    """Feedback of a piece settles after flags of the next: it must not be taken in before them."""
+    thumbs = rows.filter(metric="error").with_columns(metric=pl.lit("escalation"), cohort=pl.lit("new"))
+    whole = pl.concat([rows, thumbs]).sort("minute")
+    rules = rules_for(STREAMS)
+    at = minute_of(whole)
+    pieces = [whole.filter((at >= start) & (at < start + minutes)) for start in range(START, END, minutes)]
+    assert to_bytes(replay(ComparisonState(rules), pieces)) == to_bytes(rebuild(rules, whole))
+
+
 def test_the_paged_minute_does_not_depend_on_the_cutting(rows: pl.DataFrame) -> None:
     rules = rules_for(STREAMS)
     state = advanced(rules, rows, END)
