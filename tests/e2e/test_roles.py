@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -82,18 +82,22 @@ def test_nothing_acknowledged_is_lost_when_roles_are_killed(start, clickhouse: C
     collector, analytics, alerts, api = (start(role) for role in ("collector", "analytics", "alerts", "api"))
     ids = send_traces(collector, 50)
     collector.kill()
-    again = stack_restart(collector, clickhouse)
-    try:
+    with ExitStack() as restarted:
+        again = restarted.enter_context(started_again(collector, "collector", clickhouse))
         ids += send_traces(again, 50)
         analytics.kill()
         start("analytics")
         ids += send_traces(again, 50)
         alerts.kill()
         start("alerts")
-        wait_for(lambda: spans_by_trace(api) == dict.fromkeys(ids, 2), 90, "every acknowledged span, once")
-        wait_for(lambda: api.sql("SELECT count() FROM trace_facts FINAL")[0][0] == 150, 120, "every trace's facts")
-    finally:
-        again.stop()
+        score = {"trace_id": ids[0], "name": "user_feedback", "label": "down", "annotator_kind": "user"}
+        httpx.post(f"{api.api}/api/v1/scores", json={"scores": [score]}, timeout=30).raise_for_status()
+        api.kill()
+        seen_by = restarted.enter_context(started_again(api, "api", clickhouse))
+        wait_for(lambda: spans_by_trace(seen_by) == dict.fromkeys(ids, 2), 90, "every acknowledged span, once")
+        wait_for(lambda: facts(seen_by) == 150, 120, "every trace's facts")
+        # one verdict in an event of each trace, and the score
+        wait_for(lambda: seen_by.sql("SELECT count() FROM evaluations")[0][0] == 151, 60, "every acknowledged evaluation, once")
 
 
 def test_the_spool_bridges_a_dead_clickhouse(start, clickhouse: ClickHouse) -> None:  # type: ignore[no-untyped-def]
@@ -185,6 +189,6 @@ def test_concurrent_starts_make_one_schema(clickhouse: ClickHouse, tmp_path: Pat
         server.stop()
 
 
-def stack_restart(killed: Server, clickhouse: ClickHouse) -> Server:
+def started_again(killed: Server, role: str, clickhouse: ClickHouse) -> AbstractContextManager[Server]:
     """The same role on the same directory, as a supervisor would start it."""
-    return Server(killed.data_dir, "--role", "collector", environment={"SPANWISE_CLICKHOUSE_URL": clickhouse.url})
+    return running(killed.data_dir, "--role", role, environment={"SPANWISE_CLICKHOUSE_URL": clickhouse.url})
