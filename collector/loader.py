@@ -7,6 +7,7 @@ Large inserts, for the engine reads a statement anew each time and these are lon
 
 from __future__ import annotations
 
+import hashlib
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -91,10 +92,12 @@ class Loader:
     @contextmanager
     def staged(self, path: Path) -> Iterator[str]:
         """The spans of a segment in a table in memory, where several statements read them: parsing costs more than keeping."""
-        table = f"staged_{uuid.uuid4().hex}"
+        # named after the segment: what a crash left is found again by its replay
+        table = f"staged_{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"
         create = f"CREATE TABLE {table} ENGINE = Memory"
         settings = self._reading | self._schema("Spans")
         try:
+            self._store.command(f"DROP TABLE IF EXISTS {table}")
             if self._is_local:
                 source = self._file(path, SPAN_STRUCTURE)
                 self._store.command(f"{create} AS {decode.staged_spans(source)}", settings=settings)

@@ -109,3 +109,14 @@ def test_one_odd_evaluation_sends_all_to_the_twin(store: Store, tmp_path: Path, 
     loader.insert_spans(path, path.stem)
     loader.insert_spans(path, path.stem)  # a replay
     assert store.frame("SELECT count() AS n FROM evaluation_records")["n"].item() == len(PLAIN) + 1
+
+
+def test_a_table_that_a_crash_left_is_taken_over_by_the_replay(store: Store, tmp_path: Path) -> None:
+    path = write_segment(tmp_path, [resource_spans([make_span({"user.id": "u"})])])
+    loader = Loader(store, FlushConfig())
+    with loader.staged(path) as table:
+        store.command(f"CREATE TABLE kept AS {table} ENGINE = Memory")
+    store.command(f"RENAME TABLE kept TO {table}")  # as it would lie there after a restart: empty
+    loader.insert_spans(path, path.stem)
+    assert [row["user_id"] for row in read_spans(store).values()] == ["u"]
+    assert store.frame("SELECT name FROM system.tables WHERE name LIKE 'staged%' AND database = currentDatabase()").is_empty()
