@@ -242,7 +242,9 @@ def read_added_up(
         parameters |= {f"since_{i}": int(piece.since.timestamp()), f"until_{i}": int(piece.until.timestamp())}
         text = load("metric_rows_piece").replace("{table}", piece.grain.value).replace("{i}", str(i))
         texts.append(text.replace("{filters}", filters))
-    added = ", sumMap(hist_bins_all, hist_counts_all) AS histogram" if histograms else ""
+    # of a Map, not of two arrays: the store adds those up value by value, several times slower
+    merged = "mapSort(sumMap(mapFromArrays(hist_bins_all, hist_counts_all)))"
+    added = f", tuple(mapKeys({merged} AS merged), mapValues(merged)) AS histogram" if histograms else ""
     sql = load("add_up_metric_rows").replace("{pieces}", " UNION ALL ".join(texts)).replace("{histograms}", added)
     frame = store.frame(sql.replace("{keys}", "".join(f"{name}, " for name in group_by)), parameters)
     bucket = pl.col("start").cast(METRIC_KEY["bucket"]).alias("bucket")

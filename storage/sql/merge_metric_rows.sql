@@ -3,16 +3,15 @@
 INSERT INTO {coarse} (bucket, {keys}, {plain}, hist_bins_all, hist_counts_all, hist_sums_all, hist_squares_all, computed_at, is_deleted)
 SELECT
     wider, {keys}, {added},
-    histogram.1, histogram.2, if(has_sums, histogram.3, []), if(has_sums, histogram.4, []),
+    mapKeys(counts), mapValues(counts), mapValues(per_bin), mapValues(squares_per_bin),
     {computed_at:DateTime64(9, 'UTC')}, 0
 FROM
 (
     SELECT
         fromUnixTimestamp(intDiv(toUnixTimestamp(bucket), {width:UInt32}) * {width:UInt32}) AS wider, {keys}, {sums},
-        sumMap(
-            hist_bins_all, hist_counts_all, arrayResize(hist_sums_all, length(hist_bins_all)), arrayResize(hist_squares_all, length(hist_bins_all))
-        ) AS histogram,
-        max(notEmpty(hist_sums_all)) AS has_sums
+        mapSort(sumMap(mapFromArrays(hist_bins_all, hist_counts_all))) AS counts,
+        mapSort(sumMap(mapFromArrays(if(empty(hist_sums_all), [], hist_bins_all), hist_sums_all))) AS per_bin,
+        mapSort(sumMap(mapFromArrays(if(empty(hist_squares_all), [], hist_bins_all), hist_squares_all))) AS squares_per_bin
     FROM {fine} FINAL
     WHERE bucket >= fromUnixTimestamp({since:Int64}) AND bucket < fromUnixTimestamp({until:Int64})
         AND intDiv(toUnixTimestamp(bucket), {width:UInt32}) * {width:UInt32} IN {buckets:Array(Int64)}

@@ -1,36 +1,58 @@
 """
 The scheduled jobs, end to end: from rows of `span_records` in the embedded engine to written facts, minutes, hours and days.
 
-    python -m tests.bench.bench_jobs [throughput] [memory] [history] [--traces 50000] [--evaluated 0.2] ...
+    python -m tests.bench.bench_jobs [throughput] [memory] [history] [--traces 50000] [--evaluated 0.2]
 
-`throughput`: spans per CPU second of the whole process, engine included, in traces of six spans.
+`throughput`: spans per CPU second of the whole process, engine included, in traces of six spans; beside it four columns of facts
+by a pandas version of assembly, from the same rows. `memory`: how much memory the jobs add over an idle engine, at once and at
+four times the backlog. `history`: what 500 touched traces cost beside 1, 10 and 100 times the history. Each in a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from analytics.config import AnalyticsConfig
+from analytics.config import AnalyticsConfig, JobRules
 from analytics.jobs import Jobs
 from storage.client import Store
 from storage.clock import WallClock
-from storage.job_runs import JobState
+from storage.job_runs import JobRun, JobState, write_job_run
 from storage.migrations import migrate
-from tests.bench.bench_assembly import six_span_traces
+from storage.touched import read_store_time
+from tests.bench.bench_assembly import pandas_totals, six_span_traces
 
 KINDS = ("assemble", "rollup", "merge")
 
 
-def load(store: Store, n_traces: int, evaluated: float, seed: int = 7) -> int:
+@contextmanager
+def opened(directory: Path | None = None) -> Iterator[Store]:
+    """An engine on a directory, or on one that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="spanwise-bench-") as name:
+        store = Store.embedded(directory or Path(name))
+        migrate(store)
+        yield store
+        store.close()
+
+
+def load(store: Store, n_traces: int, evaluated: float, seed: int = 7, hours_ago: int = 0) -> int:
     """Write traces of six spans, ten cohorts, two routes, one in fifty with a retried call; returns how many spans."""
-    spans = six_span_traces(n_traces, failing=0.02, seed=seed)
+    spans = six_span_traces(n_traces, failing=0.02, seed=seed).with_columns(
+        pl.col("start_time", "end_time", "received_at") - pl.duration(hours=hours_ago),
+        # the generator counts traces from one
+        trace_id=pl.format("{}{}", pl.lit(f"{hours_ago:08x}"), pl.col("trace_id").str.tail(24)),
+    )
     cohort = pl.format("cohort-{}", pl.col("trace_id").hash(1) % 10)
     spans = spans.with_columns(
         cohort=pl.when(pl.col("cohort") != "").then(cohort).otherwise(pl.lit("")),
@@ -47,21 +69,23 @@ def load(store: Store, n_traces: int, evaluated: float, seed: int = 7) -> int:
     for part in spans.select(columns).sort("start_time").iter_slices(60_000):
         store.insert("span_records", part)
     roots = spans.filter(pl.col("parent_span_id") == "").sort("trace_id")
-    judged = roots.sample(fraction=evaluated, seed=seed)
-    rng = np.random.default_rng(seed)
-    store.insert(
-        "evaluation_records",
-        judged.select(
-            target_scope=pl.lit("trace"),
-            target_trace_id="trace_id",
-            name=pl.lit("TaskCompletion"),
-            passed=pl.Series(rng.random(judged.height) < 0.9),
-            score=pl.Series(rng.random(judged.height)),
-            evaluated_at="end_time",
-            received_at="end_time",
-        ),
-    )
+    _judge(store, roots.sample(fraction=evaluated, seed=seed), seed)
     return spans.height
+
+
+def _judge(store: Store, traces: pl.DataFrame, seed: int) -> None:
+    """Write a verdict on each of some traces (`trace_id`, `end_time`)."""
+    rng = np.random.default_rng(seed)
+    verdicts = traces.select(
+        target_scope=pl.lit("trace"),
+        target_trace_id="trace_id",
+        name=pl.lit("TaskCompletion"),
+        passed=pl.Series(rng.random(traces.height) < 0.9),
+        score=pl.Series(rng.random(traces.height)),
+        evaluated_at="end_time",
+        received_at="end_time",
+    )
+    store.insert("evaluation_records", verdicts)
 
 
 _NOT_STORED = {"resource_route", "resource_cohort", "has_exception", "hints", "input_hash", "content_hash"}
@@ -69,9 +93,7 @@ _NOT_STORED = {"resource_route", "resource_cohort", "has_exception", "hints", "i
 
 def throughput(n_traces: int, evaluated: float) -> None:
     """Time each job over a fresh store."""
-    with tempfile.TemporaryDirectory(prefix="spanwise-bench-") as name:
-        store = Store.embedded(Path(name))
-        migrate(store)
+    with opened() as store:
         n_spans = load(store, n_traces, evaluated)
         print(f"{n_spans:,} spans in {n_traces:,} traces, {evaluated:.0%} judged; load {os.getloadavg()[0]:.1f}")
         jobs = Jobs(store, AnalyticsConfig(), WallClock())
@@ -84,16 +106,108 @@ def throughput(n_traces: int, evaluated: float) -> None:
             total += cpu
             print(f"{kind:<10}{wall:8.2f} s wall{cpu:8.2f} s CPU{n_spans / cpu:12,.0f} spans/s   {run.rows_written:,} rows")
         print(f"{'all':<10}{'':>15}{total:8.2f} s CPU{n_spans / total:12,.0f} spans/s per core")
-        store.close()
+
+
+def pandas_version(n_traces: int) -> None:
+    """Assembly alone, from the rows in the store, with pandas; see `bench_assembly`."""
+    with opened() as store:
+        n_spans = load(store, n_traces, 0.0)
+        wall, cpu = time.perf_counter(), time.process_time()
+        columns = "trace_id, span_id, parent_span_id, kind, model_route, input_tokens, start_time, status, request_model"
+        totals = pandas_totals(store.frame(f"SELECT {columns} FROM span_records FINAL"))
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        assert totals.height == n_traces
+        print(f"pandas    {wall:8.2f} s wall{cpu:8.2f} s CPU{n_spans / cpu:12,.0f} spans/s   four columns of facts, none written")
+
+
+def memory(n_traces: int, evaluated: float) -> None:
+    """What the jobs add to a process that holds the engine and the libraries, while they digest a backlog."""
+    with tempfile.TemporaryDirectory(prefix="spanwise-bench-") as name:
+        fill = [sys.executable, "-m", "tests.bench.bench_jobs", "fill", "--directory", name]
+        subprocess.run([*fill, "--traces", str(n_traces), "--evaluated", str(evaluated)], check=True)
+        with opened(Path(name)) as store:
+            jobs = Jobs(store, AnalyticsConfig(), WallClock())
+            idle = _mib("VmRSS")
+            for kind in KINDS:
+                Path("/proc/self/clear_refs").write_text("5")
+                assert jobs.run(kind).state is JobState.DONE
+                print(f"{n_traces:>9,} traces waiting, {kind:<10}peak {_mib('VmHWM') - idle:6,.0f} MiB above {idle:,.0f}")
+
+
+def history(times: int, n_traces: int = 2_000, n_touched: int = 500) -> None:
+    """Late spans and verdicts for some traces of the newest hour, beside so many hours that are done."""
+    with opened() as store:
+        for hours_ago in range(times, -1, -1):
+            load(store, n_traces, 0.2, seed=hours_ago, hours_ago=hours_ago)
+        for statement in _FACTS_OF_HISTORY:
+            store.command(statement)
+        done = read_store_time(store)
+        for kind in KINDS:
+            write_job_run(store, JobRun(kind, kind, done, done, JobState.DONE, watermark=done, progress=1.0))
+        roots = store.frame(
+            "SELECT trace_id, span_id, start_time FROM span_records WHERE parent_span_id = ''"
+            " ORDER BY start_time DESC LIMIT {n:UInt32}",
+            {"n": n_touched},
+        )
+        late = pl.col("start_time") + pl.duration(seconds=1)
+        same = {"service_name": pl.lit("support"), "environment": pl.lit("production"), "received_at": late}
+        child = roots.select(
+            "trace_id", parent_span_id="span_id", span_id=pl.col("span_id").str.reverse(), start_time=late, end_time=late, **same
+        )
+        store.insert("span_records", child)
+        _judge(store, roots.select("trace_id", end_time="start_time"), seed=1)
+        # without looking again at what was written just now, which is the history
+        jobs = Jobs(store, AnalyticsConfig(jobs=JobRules(overlap_seconds=0)), WallClock())
+        cpu = time.process_time()
+        details = [jobs.run(kind).detail for kind in KINDS]
+        cpu = time.process_time() - cpu
+        print(f"{times:>4} x {n_traces:,} traces of history: {cpu:6.2f} s CPU for {n_touched:,} touched traces   ({details[0]})")
+
+
+# What stands written of history, as far as look-ups meet it.
+_FACTS_OF_HISTORY = [
+    "INSERT INTO span_facts (start_hour, trace_id, span_id, model_route, cohort, computed_at, is_deleted)"
+    " SELECT toStartOfHour(start_time), trace_id, span_id, model_route, cohort, now64(9), 0 FROM span_records",
+    "INSERT INTO trace_facts (trace_id, started_at, service_name, environment, model_route, cohort, mirror_role, n_spans,"
+    " computed_at, is_deleted) SELECT trace_id, start_time, service_name, environment, model_route, cohort, 'none', 6, now64(9), 0"
+    " FROM span_records WHERE parent_span_id = ''",
+    "INSERT INTO trace_outcomes (trace_id, started_at, mirror_role, metric, evaluator, n_verdicts, failed, computed_at,"
+    " is_deleted) SELECT target_trace_id, evaluated_at, 'none', 'eval_fail', name, 1, 0, now64(9), 0 FROM evaluation_records",
+]
+
+
+def _mib(entry: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(entry)).split()[1]) / 1024
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="*", default=["throughput", "memory", "history"])
     parser.add_argument("--traces", type=int, default=50_000)
     parser.add_argument("--evaluated", type=float, default=0.2)
+    parser.add_argument("--history", type=int, nargs="*", default=[1, 10, 100])
+    parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    throughput(options.traces, options.evaluated)
+    if options.what == ["fill"]:
+        with opened(options.directory) as store:
+            load(store, options.traces, options.evaluated)
+        return
+    runs = {
+        "throughput": [lambda: throughput(options.traces, options.evaluated), lambda: pandas_version(options.traces)],
+        "memory": [partial(memory, options.traces * times, options.evaluated) for times in (1, 4)],
+        "history": [partial(history, times) for times in options.history],
+    }
+    for run in [run for what in options.what for run in runs[what]]:
+        # a process of its own: what one leaves in memory is not the next one's
+        child = os.fork()
+        if child == 0:
+            run()
+            sys.stdout.flush()
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(1)
 
 
 if __name__ == "__main__":
