@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from analytics.assembly.statuses import WITHOUT_USAGE, Charge
 from analytics.config import PriceConfig
 from analytics.frames import require
 from analytics.list_prices import TIERS, list_rates
@@ -32,6 +33,8 @@ SPANS_TO_PRICE = pl.Schema(
         "reported_cost_usd": pl.Decimal(18, 9),
         "status": pl.String(),
         "http_status": pl.UInt16(),
+        "error_type": pl.String(),
+        "finish_reasons": pl.List(pl.String()),
         "is_model_call": pl.Boolean(),
         "usage_scope": pl.String(),
         "quality_flags": pl.List(pl.String),
@@ -203,8 +206,6 @@ def _has_usage() -> pl.Expr:
 
 
 def _source() -> pl.Expr:
-    free_failure = (pl.col("http_status") == 429) | pl.col("http_status").is_between(500, 599)
-    failed = pl.col("status").is_in(["error", "timeout", "cancelled"])
     is_call = _is_call()
     return (
         pl.when(~is_call)
@@ -215,9 +216,9 @@ def _source() -> pl.Expr:
         .then(pl.lit("reported"))
         .when(pl.col("computed_cost_usd").is_not_null())
         .then(pl.lit("genai_prices"))
-        .when(failed & ~_has_usage() & (pl.col("status") == "error") & free_failure)
+        .when(~_has_usage() & (WITHOUT_USAGE == Charge.REFUSED))
         .then(pl.lit("failed_free"))
-        .when(failed & ~_has_usage())
+        .when(~_has_usage() & (WITHOUT_USAGE == Charge.BROKEN))
         .then(pl.lit("lower_bound"))
         .otherwise(pl.lit("unpriced"))
     )

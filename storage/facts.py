@@ -208,7 +208,7 @@ _SPAN_KEY = ["trace_id", "span_id", "start_hour"]
 
 def write_span_facts(store: Store, facts: pl.DataFrame, spans: pl.DataFrame, computed_at: datetime) -> None:
     """
-    Write one row per span, and take back those of copies that lost.
+    Write one row per span, and take back those of copies that lost; the public view leaves these out.
 
     Args:
         facts: `SPAN_FACTS` and `start_time`; further columns are ignored.
@@ -220,6 +220,16 @@ def write_span_facts(store: Store, facts: pl.DataFrame, spans: pl.DataFrame, com
     # a copy that started in another hour may have left a row there
     lost = spans.select("trace_id", "span_id", hour).unique().join(rows, on=_SPAN_KEY, how="anti")
     _write(store, "span_facts", rows, lost, computed_at)
+    _write_superseded(store, lost, rows.select(_SPAN_KEY).join(lost, on=["trace_id", "span_id"], how="semi"), computed_at)
+
+
+def _write_superseded(store: Store, lost: pl.DataFrame, kept: pl.DataFrame, found_at: datetime) -> None:
+    """Say which copies of some spans (`_SPAN_KEY`) do not count, and that the others do."""
+    said = [
+        lost.with_columns(is_deleted=pl.lit(0, pl.UInt8)),
+        kept.select(lost.columns).with_columns(is_deleted=pl.lit(1, pl.UInt8)),
+    ]
+    store.insert("superseded_copies", pl.concat(said).with_columns(found_at=pl.lit(found_at).dt.cast_time_unit("ns")))
 
 
 def write_trace_facts(store: Store, facts: pl.DataFrame, traces: pl.DataFrame, computed_at: datetime) -> None:

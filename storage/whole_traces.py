@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
@@ -11,8 +11,10 @@ from storage.client import Store
 from storage.facts import ASSEMBLY_SPANS
 from storage.sql import load
 
-# Spans of one trace arrive at most this long before the trace is touched again, unless their clocks are wrong.
+# A trace's spans are looked for among what was received since this long before its first known one. What has no root is looked
+# for in everything that is kept, at the cost of a look into each day.
 _HORIZON = timedelta(days=2)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Traces that last longer, by their own clocks, are read by themselves: the hours between would drag in everybody else's spans.
 _USUAL_SPREAD = timedelta(hours=24)
 _MOST_HOURS = 1_000
@@ -44,19 +46,30 @@ def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
     if known.is_empty():
         return ASSEMBLY_SPANS.to_frame()
     is_recent = pl.col("first_start") >= pl.col("first_start").max() - _HORIZON
-    known = known.with_columns(is_recent=is_recent)
-    bounds = [_read_hours(store, some) for some in known.partition_by("is_recent", include_key=False)]
-    whole = (
-        pl.concat([known.drop("is_recent"), *bounds])
-        .group_by("trace_id")
-        .agg(pl.col("first_start").min(), pl.col("last_start").max())
-        .sort("trace_id")
-    )
+    groups = known.with_columns(is_recent=is_recent).partition_by("is_recent", include_key=False)
+    whole = _widened(known, *(_read_hours(store, some, some["first_start"].min()) for some in groups))
+    spans = _read_between(store, whole)
+    # Without a root the rest may be of any age; with one, what is left is a span that follows its trace.
+    is_torn = (pl.col("parent_span_id") != "").all().over("trace_id")
+    torn = whole.join(spans.filter(is_torn), on="trace_id", how="semi")
+    if torn.is_empty():
+        return spans
+    wider = _widened(torn, _read_hours(store, torn, None)).join(torn, on=torn.columns, how="anti")
+    return pl.concat([spans.join(wider, on="trace_id", how="anti"), _read_between(store, wider)])
+
+
+def _widened(*bounds: pl.DataFrame) -> pl.DataFrame:
+    both = pl.concat(bounds).group_by("trace_id").agg(pl.col("first_start").min(), pl.col("last_start").max())
+    return both.sort("trace_id")
+
+
+def _read_between(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
+    """The spans of some traces that start within each one's bounds."""
     is_usual = (pl.col("last_start") - pl.col("first_start")) <= _USUAL_SPREAD
-    usual, others = whole.filter(is_usual), whole.filter(~is_usual)
+    usual, others = traces.filter(is_usual), traces.filter(~is_usual)
     by_day = usual.with_columns(day=pl.col("first_start").dt.date()).partition_by("day", include_key=False)
-    batches = [*by_day, *_singly(others)]
-    return pl.concat([_read_batch(store, batch) for batch in batches])
+    batches = [_read_batch(store, batch) for batch in (*by_day, *_singly(others))]
+    return pl.concat([ASSEMBLY_SPANS.to_frame(), *batches])
 
 
 def _singly(traces: pl.DataFrame) -> Iterator[pl.DataFrame]:
@@ -64,8 +77,9 @@ def _singly(traces: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield traces[row : row + 1]
 
 
-def _read_hours(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
-    since = traces.select(pl.col("first_start").min() - _HORIZON).item()
+def _read_hours(store: Store, traces: pl.DataFrame, first: object) -> pl.DataFrame:
+    """Between which moments spans of some traces start, of what was received since shortly before `first`, or (None) ever."""
+    since = first - _HORIZON if isinstance(first, datetime) else _EPOCH
     frame = store.frame(load("read_trace_hours"), {"since": since, "trace_ids": traces["trace_id"].to_list()})
     return frame.cast(traces.schema)
 

@@ -7,9 +7,11 @@ CREATE TABLE IF NOT EXISTS superseded_copies
     start_hour DateTime('UTC'),
     trace_id String,
     span_id String,
-    found_at DateTime64(9, 'UTC') DEFAULT now64(9)
+    found_at DateTime64(9, 'UTC') DEFAULT now64(9),
+    -- a copy that lost and was then sent again, ending last after all
+    is_deleted UInt8
 )
-ENGINE = ReplacingMergeTree(found_at)
+ENGINE = ReplacingMergeTree(found_at, is_deleted)
 ORDER BY (start_hour, trace_id, span_id)
 TTL toDateTime(found_at) + INTERVAL 400 DAY;
 
@@ -97,7 +99,7 @@ FROM
 (
     SELECT *, toStartOfHour(start_time) AS start_hour
     FROM span_records FINAL
-    WHERE (toStartOfHour(start_time), trace_id, span_id) NOT IN (SELECT start_hour, trace_id, span_id FROM superseded_copies)
+    WHERE (toStartOfHour(start_time), trace_id, span_id) NOT IN (SELECT start_hour, trace_id, span_id FROM superseded_copies FINAL)
 ) AS record
 LEFT JOIN
 (

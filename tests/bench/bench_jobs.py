@@ -5,7 +5,8 @@ The scheduled jobs, end to end: from rows of `span_records` in the embedded engi
 
 `throughput`: spans per CPU second of the whole process, engine included, in traces of six spans; beside it four columns of facts
 by a pandas version of assembly, from the same rows. `memory`: how much memory the jobs add over an idle engine, at once and at
-four times the backlog. `history`: what 500 touched traces cost beside 1, 10 and 100 times the history. Each in a process of its own.
+four times the backlog. `history`: what 500 touched traces cost beside 1, 10 and 100 times the history. Each in its own
+process.
 """
 
 from __future__ import annotations
@@ -169,7 +170,8 @@ _FACTS_OF_HISTORY = [
     "INSERT INTO span_facts (start_hour, trace_id, span_id, model_route, cohort, computed_at, is_deleted)"
     " SELECT toStartOfHour(start_time), trace_id, span_id, model_route, cohort, now64(9), 0 FROM span_records",
     "INSERT INTO trace_facts (trace_id, started_at, service_name, environment, model_route, cohort, mirror_role, n_spans,"
-    " computed_at, is_deleted) SELECT trace_id, start_time, service_name, environment, model_route, cohort, 'none', 6, now64(9), 0"
+    " computed_at, is_deleted)"
+    " SELECT trace_id, start_time, service_name, environment, model_route, cohort, 'none', 6, now64(9), 0"
     " FROM span_records WHERE parent_span_id = ''",
     "INSERT INTO trace_outcomes (trace_id, started_at, mirror_role, metric, evaluator, n_verdicts, failed, computed_at,"
     " is_deleted) SELECT target_trace_id, evaluated_at, 'none', 'eval_fail', name, 1, 0, now64(9), 0 FROM evaluation_records",

@@ -147,6 +147,37 @@ def test_what_an_evaluator_does_on_its_own_is_no_traffic(store: Store) -> None:
     assert rows.filter(metric="error")["n_eligible_all"].to_list() == [1]
 
 
+def test_a_span_joins_its_trace_however_late(store: Store) -> None:
+    jobs = make_jobs(store)
+    request, call = make_trace(1)
+    write_spans(store, [request, call])
+    run_all(jobs)
+    late = START + timedelta(days=9)
+    write_spans(store, [call | {"span_id": "f" * 16, "start_time": late, "end_time": late + timedelta(seconds=1)}])
+    run_all(jobs)
+    found = store.frame("SELECT started_at, n_spans, input_tokens FROM trace_facts FINAL").rows()
+    assert found == [(START, 3, 2 * call["input_tokens"])]
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_of_conflicting_copies_the_last_to_end_is_shown_whichever_came_first(store: Store, first: int) -> None:
+    request, call = make_trace(1)
+    # the same span again, as a sender with a corrected clock tells it: an hour later, so ending later
+    again = call | {"start_time": call["start_time"] + HOUR, "end_time": call["end_time"] + HOUR, "output_tokens": 7}
+    copies = [call, again]
+    jobs = make_jobs(store)
+    write_spans(store, [request, copies[first]])
+    run_all(jobs)
+    write_spans(store, [copies[1 - first]])
+    run_all(jobs)
+    shown = "SELECT span_id, output_tokens, usage_scope FROM spans WHERE name = 'chat'"
+    assert store.frame(shown).rows() == [(call["span_id"], 7, "own")]
+    # the first copy once more, now ending last of all: the other one is hidden instead
+    write_spans(store, [call | {"end_time": call["end_time"] + 2 * HOUR, "output_tokens": 8, "row_version": 1}])
+    run_all(jobs)
+    assert store.frame(shown).rows() == [(call["span_id"], 8, "own")]
+
+
 def test_a_late_verdict_is_counted_but_not_as_matured(store: Store) -> None:
     jobs = make_jobs(store)
     write_spans(store, make_trace(1))

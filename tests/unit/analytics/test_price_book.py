@@ -108,3 +108,21 @@ def test_list_price_equals_the_package_called_span_by_span(
     row = priced(provider=provider, request_model=model, start_time=moment, end_time=moment, **usage)
     assert row["cost_source"] == "genai_prices"
     assert abs(row["cost_usd"] - expected) <= Decimal("5e-10")
+
+
+@pytest.mark.parametrize(
+    ("said", "source"),
+    [
+        ({"http_status": 429}, "failed_free"),
+        ({"error_type": "RateLimitError"}, "failed_free"),
+        # a gateway that gave up waiting: the model may have worked and billed
+        ({"http_status": 504}, "lower_bound"),
+        ({"error_type": "APITimeoutError", "status": "timeout"}, "lower_bound"),
+        ({"error_type": "ConnectionError"}, "lower_bound"),
+        ({"status": "ok", "finish_reasons": ["error"]}, "lower_bound"),
+        ({"status": "ok"}, "unpriced"),
+    ],
+)
+def test_a_span_is_priced_by_the_same_word_as_its_trace(said: dict[str, Any], source: str) -> None:
+    row = priced(**{"status": "error", "input_tokens": None, "output_tokens": None} | said)
+    assert row["cost_source"] == source
