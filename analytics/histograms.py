@@ -27,7 +27,8 @@ _LOG_GROWTH = math.log(GROWTH)
 
 def bin_of(value: pl.Expr) -> pl.Expr:
     """The bin (`Int16`) of each value; null stays null. Range: 1e-280 to 1e280."""
-    positive = (value.cast(pl.Float64).log() / _LOG_GROWTH).floor().cast(pl.Int16)
+    # multiplied: Polars divides one row and several rows with different roundings of the last bit
+    positive = (value.cast(pl.Float64).log() * (1 / _LOG_GROWTH)).floor().cast(pl.Int16)
     return pl.when(value > 0).then(positive).when(value.is_not_null()).then(pl.lit(ZERO_BIN, pl.Int16))
 
 

@@ -120,18 +120,18 @@ def _value_rows(keyed: pl.DataFrame, wide: pl.DataFrame, metric: str) -> pl.Data
         *UNIT_KEY, x=pl.col(column).cast(pl.Int64)
     )
     per_bin = (
-        known.with_columns(hist_bins_all=bin_of(pl.col("x") / scale))
+        known.with_columns(hist_bins_all=bin_of(_scaled(pl.col("x"), scale)))
         .group_by(*UNIT_KEY, "hist_bins_all")
         .agg(n=pl.len().cast(pl.UInt64), total=pl.col("x").sum(), squares=(pl.col("x").cast(pl.Int128) ** 2).sum())
         .sort("hist_bins_all")
     )
-    sums = {"hist_sums_all": pl.col("total") / scale, "hist_squares_all": pl.col("squares").cast(pl.Float64) / scale**2}
+    sums = {"hist_sums_all": _scaled(pl.col("total"), scale), "hist_squares_all": _scaled(pl.col("squares"), scale**2)}
     histograms = per_bin.group_by(UNIT_KEY).agg(
         "hist_bins_all",
         pl.col("n").alias("hist_counts_all"),
         pl.col("n").sum().alias("n_known"),
-        (pl.col("total").cast(pl.Int128).sum().cast(pl.Float64) / scale).alias("total"),
-        (pl.col("squares").sum().cast(pl.Float64) / scale**2).alias("squares"),
+        _scaled(pl.col("total").cast(pl.Int128).sum(), scale).alias("total"),
+        _scaled(pl.col("squares").sum(), scale**2).alias("squares"),
         *[total.alias(name) for name, total in sums.items() if metric == "cost"],
     )
     rows = wide.filter(pl.col(counted) > 0).join(histograms, on=UNIT_KEY, how="left").with_columns(pl.col("n_known").fill_null(0))
@@ -140,6 +140,11 @@ def _value_rows(keyed: pl.DataFrame, wide: pl.DataFrame, metric: str) -> pl.Data
     lists = [name for name in histograms.columns if name.startswith("hist_")]
     named = {"n_eligible": counted, "n_scored": "n_known", "n_value": "n_known", "sum_value": "total", "sum_squares": "squares"}
     return rows.select(*UNIT_KEY, pl.lit(metric).alias("metric"), *_both_ways(named), *lists)
+
+
+def _scaled(integers: pl.Expr, units: int) -> pl.Expr:
+    """As so many of `units`. Multiplied: Polars divides one row and several rows with different roundings of the last bit."""
+    return integers.cast(pl.Float64) * (1 / units)
 
 
 def _sampled_rows(keyed: pl.DataFrame) -> pl.DataFrame:
@@ -180,6 +185,6 @@ def _verdict_counts(when: str, seen: pl.Expr, failed: str, score: str) -> list[p
         pl.col(failed).sum().alias(f"n_fail_{when}"),
         (pl.col("sampled") & seen).sum().alias(f"n_sampled_{when}"),
         x.is_not_null().sum().alias(f"n_value_{when}"),
-        (x.cast(pl.Int128).sum().cast(pl.Float64) / _SCORE_UNITS).alias(f"sum_value_{when}"),
-        ((x.cast(pl.Int128) ** 2).sum().cast(pl.Float64) / _SCORE_UNITS**2).alias(f"sum_squares_{when}"),
+        _scaled(x.cast(pl.Int128).sum(), _SCORE_UNITS).alias(f"sum_value_{when}"),
+        _scaled((x.cast(pl.Int128) ** 2).sum(), _SCORE_UNITS**2).alias(f"sum_squares_{when}"),
     ]
