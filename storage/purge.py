@@ -27,7 +27,6 @@ _BY_TRACE = {
     "evaluation_targets": "trace_id",
     "evaluation_records": "target_trace_id",
     "touched_evaluations": "target_trace_id",
-    "superseded_copies": "trace_id",
     "trace_outcomes": "trace_id",
     "trace_times": "trace_id",
     "touched_traces": "trace_id",
