@@ -178,7 +178,9 @@ TRUTHS = [
     Truth("null: 25 cohorts of 3 traces a day", always(_TINY), pages(rules_for(_TINY)), None, N_NULLS),
     Truth("easy cohorts only, no difference", always(routed(_PLAIN, _MOSTLY_EASY)), pages(), None),
     Truth("hard cohorts only, no difference", always(routed(_PLAIN, _MOSTLY_HARD)), pages(), None),
-    Truth("sticky sessions, failures clustered", sticky, pages(replace(_RULES, default_phi=2.0)), None),
+    # sessions of five, correlated at 0.49 inside: a design effect of 1 + 4 x 0.49, which history shows and the default does not
+    Truth("sticky sessions, phi 2.9 as history gives it", sticky, pages(replace(_RULES, default_phi=2.9)), None),
+    Truth("sticky sessions, no history (phi 2)", sticky, pages(replace(_RULES, default_phi=2.0)), None),
     Truth("+0.3 pp, 20,000 traces a day", always(_FLOORED), pages(rules_of(_FLOORED)), None),
     Truth("evaluator changed on one arm, +8 pp", other_version(_WORSE, "evaluator_version"), pages(), None),
     Truth("both get worse (holdback)", between(_HOLDBACK, _HARDER, 14, 99, DRIFT_DAYS), pages(_DRIFT, DRIFT_DAYS), None),
