@@ -28,7 +28,6 @@ class Entry(StrEnum):
     WRITTEN = "written"
     QUARANTINED = "quarantined"
     MASKED_OUT = "masked_out"
-    SUPERSEDED = "superseded"
     REQUESTS = "requests"
     UNDECODABLE = "undecodable"
     PUSHED_BACK = "pushed_back"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from collector.spool import Spool, SpoolFullError, SpoolWriteError, claim_direct
 from storage.client import Store
 from storage.clock import WallClock
 from storage.errors import DataDirectoryBusyError, StoreRefusedError, StoreUnavailableError
-from storage.ledger_report import read_ledger_totals
+from storage.ledger_report import read_ledger_balance, read_ledger_totals
 from storage.quarantine import read_quarantine
 from tests.bench.payload import make_request
 
@@ -84,6 +85,10 @@ def test_the_same_spans_in_another_batch_are_the_same_rows(spool: Spool, store: 
     flusher.flush()
     assert n_stored(store) == 8
     assert balance(store)["written"] == 11
+    store.command("OPTIMIZE TABLE span_records FINAL")
+    arrived = datetime.fromtimestamp(START_NS / 1e9, UTC)
+    line = read_ledger_balance(store, arrived - timedelta(hours=1), arrived + timedelta(hours=1)).row(0, named=True)
+    assert (line["written"], line["superseded"], line["pending"]) == (11, 3, 0)
 
 
 def test_a_torn_tail_is_cut_and_the_rest_is_kept(spool: Spool, store: Store, tmp_path: Path) -> None:
