@@ -57,7 +57,7 @@ class NoJobs:
     def __init__(self) -> None:
         self.ran: list[str] = []
 
-    def run(self, kind: str, since: Any = None, until: Any = None, progress: Any = None) -> None:
+    def run(self, kind: str, since: Any = None, until: Any = None, progress: Any = None, given: Any = None) -> None:
         self.ran.append(kind)
 
 
