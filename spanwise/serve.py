@@ -233,7 +233,9 @@ def serve(settings: Settings) -> None:
     process = Process(settings)
     try:
         process.start()
-        wish.wait()
+        # woken now and then: a signal that comes just before this thread falls asleep would not be handled until it wakes
+        while not wish.wait(0.5):
+            pass
         log.info("stopping", why="signal")
     finally:
         process.stop()
