@@ -48,6 +48,7 @@ $(CAPTURES_VENV)/.captures-installed: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(CAPTURES_VENV)-%/.installed: pyproject.toml
+	@sh .ci/debian-packages python3-venv
 	@echo "making an environment for the captures of $*"
 	@$(PYTHON) -m venv $(CAPTURES_VENV)-$*
 	@$(CAPTURES_VENV)-$*/bin/python -m pip install --quiet --upgrade pip
