@@ -49,6 +49,14 @@ def make_store(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterato
         store.close()
 
 
+@pytest.fixture
+def fresh_store(make_store: Callable[[], Store]) -> Store:
+    """A migrated store that no test has used before: for tests that compare schemas, alter them, or depend on the age of rows."""
+    made = make_store()
+    migrate(made)
+    return made
+
+
 @pytest.fixture(scope="session")
 def _migrated(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterator[list[Store]]:
     """Migrated stores that no test is using."""

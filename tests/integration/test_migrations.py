@@ -44,7 +44,7 @@ def test_an_edited_schema_file_is_refused(make_store: Callable[[], Store]) -> No
         migrate(store)
 
 
-def test_a_killed_migration_is_taken_up_where_it_was(store: Store, tmp_path: Path) -> None:
+def test_a_killed_migration_is_taken_up_where_it_was(fresh_store: Store, tmp_path: Path) -> None:
     """Killed twice, each time at another statement, and then let through: nothing tells it from one that was never killed."""
     command = [sys.executable, "-m", "tests.support.schema", str(tmp_path)]
     n_statements = sum(len(migration.statements()) for migration in known_migrations())
@@ -52,10 +52,10 @@ def test_a_killed_migration_is_taken_up_where_it_was(store: Store, tmp_path: Pat
         killed = subprocess.run([*command, str(last)], cwd=ROOT, capture_output=True, check=False, timeout=120)
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=120)
-    assert json.loads(done.stdout.splitlines()[-1])["schema"] == schema_of(store)
+    assert json.loads(done.stdout.splitlines()[-1])["schema"] == schema_of(fresh_store)
 
 
-def test_runners_on_a_server_wait_for_each_other_and_for_one_that_died(front: Front, store: Store) -> None:
+def test_runners_on_a_server_wait_for_each_other_and_for_one_that_died(front: Front, fresh_store: Store) -> None:
     """One is killed in the middle of a statement, two start at once: all of them end with the whole schema, made once."""
     database = f"test_{uuid.uuid4().hex}"
     environment = os.environ | {"SPANWISE_CLICKHOUSE_URL": front.url, "SPANWISE_STORAGE__DATABASE": database}
@@ -74,7 +74,7 @@ def test_runners_on_a_server_wait_for_each_other_and_for_one_that_died(front: Fr
         assert runner.returncode == 0, errors
         assert "up to date" in out
     remote = Store.server(front.url, database)
-    assert schema_of(remote) == schema_of(store)
+    assert schema_of(remote) == schema_of(fresh_store)
     applied = remote.frame("SELECT number FROM schema_migrations ORDER BY number")["number"].to_list()
     assert applied == [migration.number for migration in known_migrations()[1:]]
     remote.command(f"DROP DATABASE `{database}`")

@@ -36,6 +36,11 @@ ROLLOUT = RolloutConfig(
 DRIFT = ROLLOUT.model_copy(update={"mode": "drift"})
 
 
+@pytest.fixture
+def store(fresh_store: Store) -> Store:
+    return fresh_store
+
+
 def stored(store: Store, scenario: Scenario, seed: int = 3) -> pl.DataFrame:
     """The scenario's traces, with their rollup rows in the store."""
     frame = traces(scenario, seed)

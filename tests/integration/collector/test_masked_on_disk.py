@@ -84,8 +84,9 @@ def files_holding(needle: str, *directories: Path) -> list[Path]:
 
 
 @pytest.fixture
-def uncompressed(store: Store) -> Store:
+def uncompressed(fresh_store: Store) -> Store:
     """Columns stored as they are, so that a search of the files would find what is there."""
+    store = fresh_store
     for table in ("span_records", "evaluation_records"):
         columns = store.frame(
             "SELECT name, type FROM system.columns WHERE database = {d:String} AND table = {t:String} AND type LIKE '%String%'",
