@@ -99,6 +99,8 @@ class Alerter:
             StoreOutbox(store), self._channels, self.public_url, _retry_policy(config), self._wall, holder
         )
         self._refreshed_at: datetime | None = None
+        # as of the last tick: an embedded engine has one process, which needs nobody's leave
+        self.is_active = store.is_embedded
         self._one_at_a_time = threading.Lock()
 
     def public_url(self) -> str:
@@ -113,7 +115,7 @@ class Alerter:
             StoreUnavailableError, StoreRefusedError: the store does; the next tick does what this one could not.
         """
         with self._one_at_a_time:
-            if not self._is_active():
+            if not self._may_work():
                 return []
             try:
                 return self._judge()
@@ -123,7 +125,7 @@ class Alerter:
     def deliver(self) -> None:
         """Only send what is due; cheap, for retries between two ticks."""
         with self._one_at_a_time:
-            if self._is_active():
+            if self._may_work():
                 self._deliver()
 
     def exposition(self) -> str:
@@ -145,8 +147,9 @@ class Alerter:
         for channel in self._channels:
             channel.close()
 
-    def _is_active(self) -> bool:
-        return self._lease is None or self._lease.hold()
+    def _may_work(self) -> bool:
+        self.is_active = self._lease is None or self._lease.hold()
+        return self.is_active
 
     def _judge(self) -> list[Verdict]:
         now = self._clock.now()

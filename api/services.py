@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -138,6 +138,8 @@ class Services:
     prices: PriceDesk
     collector: ScoreDoor | None = None
     jobs: JobDesk | None = None
+    standing: Callable[[], Mapping[str, str]] = dict
+    """`active` or `standby` for each role of this process; a standby works as soon as it gets the lease."""
     roles: frozenset[str] = frozenset({"collector", "analytics", "alerts", "api"})
     evaluators: EvaluatorRules = field(default_factory=EvaluatorRules)
     """How evaluations become verdicts: a trace shows them as the metrics count them."""

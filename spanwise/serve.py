@@ -178,6 +178,11 @@ class Process:
     def _renew(self) -> None:
         self._is_active = self._lease.hold()
 
+    def _standing(self) -> dict[str, str]:
+        """Which roles are at work here, and which wait for another process to stop."""
+        is_active = {Role.ANALYTICS: self._is_active, Role.ALERTS: self._alerter.is_active}
+        return {role.value: "active" if is_active.get(role, True) else "standby" for role in sorted(self._roles)}
+
     def _strip(self) -> None:
         strip_content(self._store, self._settings.storage.retention)
 
@@ -193,6 +198,7 @@ class Process:
             prices=self._jobs.price_book,
             collector=self._collector,
             jobs=self._background if Role.ANALYTICS in self._roles else None,
+            standing=self._standing,
             roles=frozenset(role.value for role in self._roles),
             evaluators=settings.analytics.evaluation,
             settings=masked(settings),

@@ -153,7 +153,7 @@ def alerts_page(request: Request, services: ServicesDep, _key: Reader, state: st
 def alert_page(request: Request, alert_id: str, services: ServicesDep, key: Reader, done: str = "") -> HTMLResponse:
     """One alert with its evidence and its history."""
     view = alert_view(services.alerts.alert(alert_id), can_answer=key.allows(Scope.ADMIN), message=DONE.get(done, ""))
-    return render(request, "alert.html", view, active="/alerts")
+    return render(request, "alert.html", view, active="/alerts", live=True)
 
 
 @router.post("/alerts/{alert_id}/acknowledge")

@@ -14,10 +14,9 @@ from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import link, render
 from api.pages.words import Badge, flag_text, metric_name
-from api.routes.data import known_attributes
+from api.quality import Report, read_report
 from api.routes.health import not_ready
 from api.times import parse_window
-from storage import quality
 from storage.deliveries import read_delivery_counts
 from storage.job_runs import JobRun, JobState, read_job_runs
 from storage.ledger_report import read_ledger_balance, read_ledger_rows
@@ -26,7 +25,7 @@ from storage.quarantine import read_quarantine
 router = APIRouter(include_in_schema=False)
 
 RANGES = {"-1h": "1 hour", "-24h": "24 hours", "-7d": "7 days", "-30d": "30 days"}
-_MAX_ROWS = 20
+_MAX_ROWS, _ALL = 20, 200
 _GOOD, _WARN = 0.98, 0.9
 
 
@@ -111,7 +110,8 @@ class HealthView:
     poisonous: tuple[Row, ...]
     jobs: tuple[JobLine, ...]
     ledger_api: str
-    quality_api: str
+    # addresses of `GET /api/v1/quality/{report}`
+    reports: Mapping[str, str]
 
 
 @router.get("/health")
@@ -121,24 +121,27 @@ def health_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLRe
     store = services.store
     arrived = parse_window(start, "now", services.wall_clock.now())
     happened = parse_window(start, "now", services.clock.now())
-    span = (store, happened.start, happened.end)
+
+    def rows(report: Report, most: int) -> Iterable[Mapping[str, Any]]:
+        return read_report(store, report, happened).head(most).iter_rows(named=True)
+
     view = HealthView(
         ranges=RANGES,
         start=start,
         troubles=tuple(not_ready(services).items()),
         ledger=tuple(_ledger_line(row) for row in read_ledger_balance(store, arrived.start, arrived.end).iter_rows(named=True)),
         reasons=_reasons(read_ledger_rows(store, arrived.start, arrived.end, None).iter_rows(named=True)),
-        coverage=tuple(_coverage_line(row) for row in quality.read_coverage(*span).iter_rows(named=True)),
-        unpriced=_unpriced(quality.read_unpriced_models(*span).iter_rows(named=True), start),
-        unmapped=_unmapped(quality.read_unmapped_attributes(*span, *known_attributes()).head(_MAX_ROWS).iter_rows(named=True)),
-        flags=_flags(quality.read_quality_flags(*span).head(_MAX_ROWS).iter_rows(named=True)),
-        lateness=tuple(_lateness(row) for row in quality.read_lateness(*span).iter_rows(named=True)),
+        coverage=tuple(_coverage_line(row) for row in rows(Report.COVERAGE, _ALL)),
+        unpriced=_unpriced(rows(Report.UNPRICED_MODELS, _ALL), start),
+        unmapped=_unmapped(rows(Report.UNMAPPED_ATTRIBUTES, _MAX_ROWS)),
+        flags=_flags(rows(Report.QUALITY_FLAGS, _MAX_ROWS)),
+        lateness=tuple(_lateness(row) for row in rows(Report.LATENESS, _ALL)),
         deliveries=_deliveries(read_delivery_counts(store).iter_rows(named=True)),
         quarantine=_quarantine(read_quarantine(store, "held", _MAX_ROWS).iter_rows(named=True)),
-        poisonous=_poisonous(quality.read_poisonous_traces(store).head(_MAX_ROWS).iter_rows(named=True)),
+        poisonous=_poisonous(rows(Report.POISONOUS_TRACES, _MAX_ROWS)),
         jobs=newest_jobs(read_job_runs(store)),
         ledger_api=link("/api/v1/ledger", {"from": start}),
-        quality_api=link("/api/v1/quality", {"from": start}),
+        reports={report.value: link(f"/api/v1/quality/{report.value}", {"from": start}) for report in Report},
     )
     return render(request, "health.html", view, active="/health", live=True)
 

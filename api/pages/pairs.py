@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -72,7 +74,7 @@ class CohortChoice:
 
 @dataclass(frozen=True)
 class PairsView:
-    """The pairs, mirrored first."""
+    """The pairs, mirrored first; `is_outdated`: a reader who looks at others should know of these."""
 
     rollout: str
     rollout_href: str
@@ -83,6 +85,8 @@ class PairsView:
     choices: tuple[CohortChoice, ...]
     pairs: tuple[PairView, ...]
     failing_href: str
+    href: str
+    is_outdated: bool
     api: str
 
 
@@ -95,14 +99,16 @@ def pairs_page(
     cohort: str | None = None,
     metric: str = "eval_fail",
     evaluator: str = "",
+    shown: str = "",
 ) -> HTMLResponse:
-    """Failing pairs of one cohort (all without `cohort`) under one metric."""
+    """Failing pairs of one cohort (all without `cohort`) under one metric; `shown` is the `_digest` of what a reader sees."""
     rollout = services.alerts.rollout(name)
     question = question_of(rollout, services, cohort, metric, evaluator)
     pairs = failing_pairs(services, question, _MAX_PAIRS)
     query = {"metric": metric, "evaluator": evaluator}
     path = f"/rollouts/{segment(name)}"
     cohorts = [None, *_cohorts(services.store, question)]
+    here, digest = link(f"{path}/pairs", query | {"cohort": cohort}), _digest(pairs)
     view = PairsView(
         rollout=name,
         rollout_href=path,
@@ -119,8 +125,18 @@ def pairs_page(
         pairs=tuple(_pair(pair) for pair in pairs),
         api=link(f"/api/v1{path}/pairs", query | {"cohort": cohort}),
         failing_href=link("/traces", {"service": rollout["service"], "route": rollout["candidate"], "cohort": cohort or ""}),
+        href=here,
+        is_outdated=shown not in ("", digest),
     )
-    return render(request, "pairs.html", view, active="/")
+    # what somebody reads is not moved away: the page says that there are newer ones
+    refresh = f"{here}{'&' if '?' in here else '?'}shown={shown or digest}"
+    return render(request, "pairs.html", view, active="/", live=True, refresh=refresh)
+
+
+def _digest(pairs: Sequence[Document]) -> str:
+    """Tells one set of pairs from another."""
+    ids = " ".join(sorted(f"{pair['candidate']['trace_id']} {pair['baseline']['trace_id']}" for pair in pairs))
+    return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
 
 def _cohorts(store: Store, question: PairQuestion) -> list[str]:

@@ -108,7 +108,7 @@ def _page(
 ) -> HTMLResponse:
     lines = price_lines(services.prices.prices(with_history=True), services.wall_clock.now())
     view = PricesView(lines, can_add, message, error, form or {})
-    return render(request, "prices.html", view, active="/prices", status=status)
+    return render(request, "prices.html", view, active="/prices", live=True, status=status)
 
 
 def price_lines(prices: Any, now: datetime) -> tuple[PriceLine, ...]:

@@ -39,7 +39,9 @@ NAV = (
 )
 
 
-def render(request: Request, template: str, view: object, *, active: str, live: bool = False, status: int = 200) -> HTMLResponse:
+def render(
+    request: Request, template: str, view: object, *, active: str, live: bool = False, refresh: str = "", status: int = 200
+) -> HTMLResponse:
     """
     Answer with `template`, whose `view` is the page's view model.
 
@@ -49,6 +51,7 @@ def render(request: Request, template: str, view: object, *, active: str, live: 
         view: a frozen dataclass; templates do no arithmetic on it.
         active: path of the navigation entry the page belongs to.
         live: the page has a `live` block, refreshed while someone looks.
+        refresh: where the `live` block is read again, if not at the page's own address.
         status: HTTP status of the answer.
     """
     services = services_of(request)
@@ -61,7 +64,7 @@ def render(request: Request, template: str, view: object, *, active: str, live: 
             nav=NAV,
             active=active,
             live=live,
-            here=here,
+            refresh=refresh or here,
             now=services.wall_clock.now(),
             version=services.version or "(development)",
             is_signed_in=COOKIE in request.cookies,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -25,6 +25,8 @@ from storage.traces import WholeTrace
 router = APIRouter(include_in_schema=False)
 
 MAX_SPANS = 2_000
+# spans and evaluations follow each other within minutes, jobs within their interval
+_GROWING = timedelta(minutes=15)
 _BULKY = ("attributes", "attribute_types", "resource_attributes", "events", "links", "metadata", "tags")
 COST_SOURCES = {
     "configured": "at your own price",
@@ -116,7 +118,17 @@ def trace_page(request: Request, trace_id: str, services: ServicesDep, _key: Rea
     trace = read_judged_trace(services, trace_id, MAX_SPANS)
     if trace is None:
         raise not_found("trace", trace_id, do="look for it in /traces; spans appear there within a job interval")
-    return render(request, "trace.html", trace_view(trace, span), active="/traces")
+    view = trace_view(trace, span)
+    # the span that is open stays open while others come
+    refresh = link(view.base, {"span": view.detail.span_id if view.detail else ""})
+    is_growing = _is_growing(trace, services.wall_clock.now())
+    return render(request, "trace.html", view, active="/traces", live=is_growing, refresh=refresh)
+
+
+def _is_growing(trace: WholeTrace, now: datetime) -> bool:
+    """Whether more of a trace may be expected: some of it came just now."""
+    newest = trace.spans["written_at"].max() if len(trace.spans) else None
+    return isinstance(newest, datetime) and now - newest < _GROWING
 
 
 def trace_view(trace: WholeTrace, open_span: str) -> TraceView:

@@ -11,38 +11,14 @@ from api.dependencies import Admin, Reader, ServicesDep
 from api.documents import to_items
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table
 from api.problems import absent_role, bad_value
+from api.quality import Report, read_report
 from api.services import Services
 from api.times import Window, parse_step, parse_window
-from collector.attributes import FIELDS, MEMBERS, METADATA_DOCUMENTS, METADATA_PREFIXES, RAW_USAGE_DOCUMENTS
-from collector.content import CONTENT_KEYS
 from storage.ledger_report import read_ledger_balance, read_ledger_rows
-from storage.quality import (
-    facet_names,
-    read_coverage,
-    read_facet,
-    read_lateness,
-    read_poisonous_traces,
-    read_quality_flags,
-    read_unattached_evaluations,
-    read_unmapped_attributes,
-    read_unpriced_models,
-)
+from storage.quality import facet_names, read_facet
 from storage.quarantine import read_quarantine
 
 router = APIRouter(tags=["data health"])
-
-# Attributes that are read as a family (messages by index, parameters), or belong to another convention than ours.
-_FAMILIES = (
-    "llm.input_messages.",
-    "llm.output_messages.",
-    "gen_ai.prompt.",
-    "gen_ai.completion.",
-    "http.",
-    "server.",
-    "code.",
-    "thread.",
-)
-
 
 _ACTED: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/json": {"example": {"quarantine_id": "5b1c", "action": "retry", "n_items": 12}}}}
@@ -132,17 +108,19 @@ def quality(services: ServicesDep, _key: Reader, query: Annotated[WindowQuery, Q
     has not arrived, traces set aside.
     """
     window = query.window(services)
-    span = (services.store, window.start, window.end)
-    known, prefixes = known_attributes()
-    return {
-        "coverage": to_items(read_coverage(*span)),
-        "unpriced_models": to_items(read_unpriced_models(*span)),
-        "unmapped_attributes": to_items(read_unmapped_attributes(*span, known, prefixes)),
-        "quality_flags": to_items(read_quality_flags(*span)),
-        "lateness": to_items(read_lateness(*span)),
-        "unattached_evaluations": to_items(read_unattached_evaluations(*span)),
-        "poisonous_traces": to_items(read_poisonous_traces(services.store)),
-    }
+    return {report.value: to_items(read_report(services.store, report, window)) for report in Report}
+
+
+@router.get("/quality/{report}", summary="One table of data quality", responses=TABLE_RESPONSES)
+def quality_report(
+    request: Request,
+    report: Annotated[Report, Path(description="which table")],
+    services: ServicesDep,
+    _key: Reader,
+    query: Annotated[WindowQuery, Query()],
+) -> Response:
+    """One field of `GET /api/v1/quality`, in every format."""
+    return table(request, read_report(services.store, report, query.window(services)))
 
 
 @router.get("/facets", summary="Values to filter by", responses=TABLE_RESPONSES)
@@ -162,12 +140,3 @@ def facets(request: Request, services: ServicesDep, _key: Reader, query: Annotat
 def settings(services: ServicesDep, _key: Reader) -> dict[str, Any]:
     """What this process runs with. Secrets are masked, so a key that reads may see it."""
     return {"roles": sorted(services.roles), "version": services.version, "settings": dict(services.settings)}
-
-
-def known_attributes() -> tuple[list[str], list[str]]:
-    """Attribute keys the vocabulary reads, and beginnings of families it reads."""
-    keys = {key.partition(MEMBERS)[0] if MEMBERS in key else key for field in FIELDS.values() for key in field.keys}
-    # content is read by people, on the page of a trace; a pattern may also begin with its wildcard
-    content = [pattern.partition("*")[0].partition("[")[0] for patterns in CONTENT_KEYS.values() for pattern in patterns]
-    families = [*METADATA_PREFIXES, *_FAMILIES, *filter(None, content)]
-    return sorted(keys | set(METADATA_DOCUMENTS) | set(RAW_USAGE_DOCUMENTS)), families

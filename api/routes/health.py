@@ -25,19 +25,33 @@ async def healthz() -> str:
     "/readyz",
     summary="Ready to work",
     responses={
-        200: {"content": {"application/json": {"example": {"ready": True, "reasons": {}}}}},
+        200: {
+            "content": {
+                "application/json": {
+                    "example": {"ready": True, "reasons": {}, "roles": {"analytics": "active", "alerts": "standby"}}
+                }
+            }
+        },
         503: {
             "description": "Not ready; says what is not and why",
-            "content": {"application/json": {"example": {"ready": False, "reasons": {"collector": "the spool is full"}}}},
+            "content": {
+                "application/json": {
+                    "example": {"ready": False, "reasons": {"collector": "the spool is full"}, "roles": {"collector": "active"}}
+                }
+            },
         },
     },
 )
 def readyz(services: ServicesDep) -> Response:
-    """200 when the store answers and every role of this process can work, else 503 with what is not ready. Open to all."""
+    """
+    200 when the store answers and every role of this process can work, else 503 with what is not ready. Open to all.
+
+    `roles` tells the one analytics and the one alerter at work (`active`) from those that wait for the lease (`standby`).
+    These are ready too: they take over by themselves.
+    """
     reasons = not_ready(services)
-    return JSONResponse(
-        {"ready": not reasons, "reasons": reasons}, 503 if reasons else 200, headers={"Cache-Control": "no-store"}
-    )
+    answer = {"ready": not reasons, "reasons": reasons, "roles": dict(services.standing())}
+    return JSONResponse(answer, 503 if reasons else 200, headers={"Cache-Control": "no-store"})
 
 
 @router.get(

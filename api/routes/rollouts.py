@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Request, Response
@@ -21,6 +23,7 @@ from api.negotiate import (
     with_example,
 )
 from api.pairs import failing_pairs, question_of
+from api.services import Document
 from api.times import LATEST
 from storage.verdicts import read_verdict_history
 
@@ -49,6 +52,19 @@ _SIDE = {
     "completion": [],
 }
 _PAIR = {"cohort": "regulated_answer", "is_mirrored": True, "candidate": _SIDE, "baseline": _SIDE}
+
+
+class ScorecardPart(StrEnum):
+    """The lists of a scorecard."""
+
+    ROWS = "rows"
+    COST = "cost"
+    MIX = "mix"
+    GUARDS = "guards"
+    LATENCY = "latency"
+    SCORES = "scores"
+    UNKNOWN = "unknown"
+    SERIES = "series"
 
 
 class Ending(BaseModel):
@@ -112,6 +128,23 @@ def scorecard(request: Request, name: Name, services: ServicesDep, _key: Reader,
     """
     card = services.alerts.scorecard(name)
     return whole_or_rows(request, card, lambda: listing(request, [flat_columns(row) for row in card["rows"]]))
+
+
+@router.get("/rollouts/{name}/scorecard/{part}", summary="One table of the scorecard", responses=TABLE_RESPONSES)
+def scorecard_part(
+    request: Request,
+    name: Name,
+    part: Annotated[ScorecardPart, Path(description="which table")],
+    services: ServicesDep,
+    _key: Reader,
+    _form: FormatQuery = None,
+) -> Response:
+    """
+    One list of the scorecard in every format, each as the page shows it. `cost` has the row over all cohorts first; `series` is
+    every difference as it was known at the end of each day.
+    """
+    rows = scorecard_rows(services.alerts.scorecard(name), part)
+    return listing(request, rows if choose(request) is Format.JSON else [flat_columns(row) for row in rows])
 
 
 @router.get(
@@ -190,3 +223,20 @@ def gate(
 ) -> dict[str, Any]:
     """`pass`, `fail` or `undetermined`, with a reason for every check. The status is 200 for all three: read `gate`."""
     return dict(to_json(services.alerts.gate(name, on)))
+
+
+def scorecard_rows(card: Document, part: ScorecardPart) -> Sequence[Document]:
+    """The rows of one list of a scorecard."""
+    if part is ScorecardPart.COST:
+        cost = card["cost"]
+        return [cost["overall"], *cost["cohorts"]] if cost else []
+    if part is ScorecardPart.LATENCY:
+        return [_by_quantile(row) for row in card["latency"]]
+    rows: Sequence[Document] = card[part.value]
+    return rows
+
+
+def _by_quantile(row: Document) -> Document:
+    """A cohort's latency with its quantiles by name, `{"baseline": {"p50": ...}}`: what flattens to columns."""
+    arms = {arm: {f"p{quantile['quantile'] * 100:g}": quantile for quantile in row[arm]} for arm in ("baseline", "candidate")}
+    return {**row, **arms}

@@ -1,7 +1,7 @@
 """
 Pages and API beside a month of history: latency one after another, with many readers, and with ingestion at full speed.
 
-    python -m tests.bench.bench_pages [--traces 10000000] [--requests 200] [--readers 50] [--seconds 20] [--keep DIRECTORY]
+    python -m tests.bench.bench_pages [--traces 10000000] [--requests 200] [--readers 50] [--seconds 20] [--directory DIRECTORY]
 
 Fills an embedded store (`tests/bench/history.py`, and a simulated rollout whose verdict is a divergence), starts `spanwise
 serve` on it as a user would, and asks over HTTP: every page and call one request after another; then `--readers` readers at
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -23,7 +24,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
@@ -43,17 +44,55 @@ ROLLOUT = "cheaper-support"
 BATCH, IN_FLIGHT = 512, 8
 
 
-def build(directory: Path, n_traces: int) -> None:
-    """Fill `directory` as the data of an instance."""
-    end = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
-    scenario = replace(demo(1_400), start=end.replace(hour=0) - timedelta(days=18))
+@dataclass
+class Filling:
+    """How far a directory is filled, kept in it: what was interrupted goes on."""
+
+    n_traces: int
+    end: str
+    n_pieces: int = 0
+    is_whole: bool = False
+
+    @classmethod
+    def of(cls, directory: Path, n_traces: int) -> Filling:
+        path = directory / "filling.json"
+        if path.exists():
+            return cls(**json.loads(path.read_text()))
+        return cls(n_traces, datetime.now(UTC).replace(minute=0, second=0, microsecond=0).isoformat())
+
+    def save(self, directory: Path) -> None:
+        (directory / "filling.json").write_text(json.dumps(asdict(self)))
+
+
+def build(directory: Path, n_traces: int, seconds: float) -> bool:
+    """Fill `directory` as the data of an instance, for about `seconds`; returns whether it is whole."""
     directory.mkdir(parents=True, exist_ok=True)
+    filling = Filling.of(directory, n_traces)
+    if filling.is_whole:
+        return True
+    began = time.monotonic()
+    end = datetime.fromisoformat(filling.end)
+    scenario = replace(demo(1_400), start=end.replace(hour=0) - timedelta(days=18))
     (directory / "spanwise.toml").write_text(_settings(scenario, "http://127.0.0.1:9/"), encoding="utf-8")
     store = Store.embedded(directory / "data")
     migrate(store)
-    history.fill(store, n_traces, end)
+    while filling.n_pieces < history.n_pieces(filling.n_traces):
+        if time.monotonic() - began > seconds:
+            store.close()
+            return False
+        history.fill_piece(store, filling.n_traces, end, filling.n_pieces)
+        filling.n_pieces += 1
+        filling.save(directory)
+        print(
+            f"filled {filling.n_pieces} of {history.n_pieces(filling.n_traces)} pieces, {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+    history.finish(store, filling.n_traces, end)
     write_metric_rows(store, Grain.MINUTE, metric_rows(traces(scenario, 1)), datetime.now(UTC))
     store.close()
+    filling.is_whole = True
+    filling.save(directory)
+    return True
 
 
 @contextmanager
@@ -190,7 +229,9 @@ def measure(directory: Path, arguments: argparse.Namespace) -> None:
         httpx.put(f"{api}/api/v1/rollouts/{quote('history-pairs')}", json=declared, timeout=60).raise_for_status()
         print(f"load before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
         print("| asked | median, ms | p99, ms | worst, ms | CPU, ms | requests |\n|---|---|---|---|---|---|")
-        one_after_another(api, int(endpoints["pid"]), asked, arguments.requests)
+        if arguments.requests:
+            chosen = {name: paths for name, paths in asked.items() if arguments.only in name}
+            one_after_another(api, int(endpoints["pid"]), chosen, arguments.requests)
         if arguments.seconds:
             print(row(f"{arguments.readers} readers, mixed", readers(api, asked, arguments.readers, arguments.seconds)))
             alone = Ingestion(endpoints["otlp_grpc"], arguments.spans).run()
@@ -220,19 +261,23 @@ def _wait_for_verdict(api: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traces", type=int, default=10_000_000)
-    parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=200, help="of each kind, one after another; 0 leaves them out")
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20, help="of the readers; 0 leaves readers and ingestion out")
     parser.add_argument("--spans", type=int, default=400_000, help="that are sent")
-    parser.add_argument("--keep", type=Path, help="a directory to fill once and to use again")
+    parser.add_argument("--directory", type=Path, help="a directory to fill once and to use again; without it a temporary one")
+    parser.add_argument("--fill", type=float, metavar="SECONDS", help="only fill --directory, going on where it stopped")
+    parser.add_argument("--only", default="", help="kinds of request whose name contains this")
     arguments = parser.parse_args()
-    if arguments.keep:
-        if not (arguments.keep / "data").exists():
-            build(arguments.keep, arguments.traces)
-        measure(arguments.keep, arguments)
+    if arguments.directory:
+        is_whole = build(arguments.directory, arguments.traces, arguments.fill or math.inf)
+        if arguments.fill:
+            print("whole" if is_whole else "not whole yet: call again")
+        else:
+            measure(arguments.directory, arguments)
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIRECTORY")) as name:
-        build(Path(name), arguments.traces)
+        build(Path(name), arguments.traces, math.inf)
         measure(Path(name), arguments)
 
 

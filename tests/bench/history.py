@@ -125,11 +125,27 @@ def fill(store: Store, n_traces: int, end: datetime) -> None:
     The feeds of the jobs are emptied afterwards: nothing is to be computed again. Rollups by the minute are there for the last
     three hours; hours and days, which every longer question reads, for all of it.
     """
-    when = {"end": int(end.timestamp()) - 1, "span": DAYS * 86_400, "n": n_traces}
-    for first in range(0, n_traces, _PIECE):
-        piece = when | {"first": first, "count": min(_PIECE, n_traces - first)}
-        store.command(_FACTS, piece)
-        store.command(_OUTCOMES, piece)
+    for number in range(n_pieces(n_traces)):
+        fill_piece(store, n_traces, end, number)
+    finish(store, n_traces, end)
+
+
+def n_pieces(n_traces: int) -> int:
+    """How many pieces `fill_piece` writes."""
+    return -(-n_traces // _PIECE)
+
+
+def fill_piece(store: Store, n_traces: int, end: datetime, number: int) -> None:
+    """One piece of the facts and outcomes of `fill`, the newest first; written twice it is there once."""
+    first = number * _PIECE
+    piece = _span_of_time(n_traces, end) | {"first": first, "count": min(_PIECE, n_traces - first)}
+    store.command(_FACTS, piece)
+    store.command(_OUTCOMES, piece)
+
+
+def finish(store: Store, n_traces: int, end: datetime) -> None:
+    """What `fill` writes besides facts and outcomes."""
+    when = _span_of_time(n_traces, end)
     last_day = when | {"first": 0, "count": n_traces // DAYS}
     store.command(_SPANS, last_day)
     store.command(_SPAN_FACTS, last_day)
@@ -137,6 +153,10 @@ def fill(store: Store, n_traces: int, end: datetime) -> None:
     fill_rollups(store, n_traces, end)
     for feed in ("touched_minutes", "touched_traces"):
         store.command(f"TRUNCATE TABLE {feed}")
+
+
+def _span_of_time(n_traces: int, end: datetime) -> dict[str, int]:
+    return {"end": int(end.timestamp()) - 1, "span": DAYS * 86_400, "n": n_traces}
 
 
 def fill_rollups(store: Store, n_traces: int, end: datetime) -> None:

@@ -8,9 +8,10 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from alerts.verdict import VerdictKind
+from storage.client import Store
 from tests.e2e.conftest import Site
 from tests.support import rollout_story as story
-from tests.support.page_rows import ANSWER, GOOD_ANSWER, STUDENT_TRACE
+from tests.support.page_rows import ANSWER, GOOD_ANSWER, STUDENT_TRACE, write_failure
 from tests.support.page_services import ALERT_ID
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
@@ -102,6 +103,60 @@ def test_a_page_refreshes_itself_keeps_what_was_opened_and_can_be_paused(page: P
     page.get_by_role("button", name="Paused").click()
     expect(page.locator(".title .badge")).to_have_text("Divergence")
     assert len(requests) == 1
+
+
+def refresh(page: Page) -> None:
+    """What the timer does every ten seconds; returns once the answer is in the page."""
+    page.evaluate(
+        """() => new Promise((done) => {
+          document.body.addEventListener('htmx:after:swap', () => done(), { once: true });
+          document.dispatchEvent(new Event('visibilitychange'));
+        })"""
+    )
+
+
+def test_an_alert_shows_what_others_did_and_keeps_what_is_typed(page: Page, site: Site) -> None:
+    page.goto(f"/alerts/{ALERT_ID}")
+    reason = page.locator("#accept").get_by_label("Reason")
+    reason.fill("known limit of the")
+    site.desk.acknowledge(ALERT_ID, "ada", "")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    # nothing is replaced under the hands of somebody who types
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(reason).to_be_focused()
+    assert requests == []
+    page.get_by_role("heading", level=1).click()
+    page.evaluate("document.activeElement.blur()")
+    refresh(page)
+    expect(page.locator(".lead")).to_contain_text("Acknowledged")
+    expect(page.get_by_role("button", name="Acknowledge")).to_have_count(0)
+    expect(reason).to_have_value("known limit of the")
+
+
+def test_newer_pairs_are_told_of_and_do_not_move_what_is_read(page: Page, site: Site, store: Store) -> None:
+    page.goto(f"/rollouts/{story.ROLLOUT}/pairs?cohort={story.LOSING}")
+    before = page.locator("section.card").bounding_box()
+    expect(page.get_by_role("status")).to_contain_text("These are the newest")
+    write_failure(store, "6" * 32, story.LOSING)
+    refresh(page)
+    expect(page.get_by_role("status")).to_contain_text("Newer pairs have come in")
+    expect(page.locator("section.card")).to_have_count(1)
+    assert page.locator("section.card").bounding_box() == before
+    refresh(page)
+    page.get_by_role("link", name="show them").click()
+    expect(page.locator("section.card")).to_have_count(2)
+    expect(page.get_by_role("status")).to_contain_text("These are the newest")
+
+
+def test_prices_others_set_appear_beside_a_half_filled_form(page: Page, site: Site) -> None:
+    page.goto("/prices")
+    page.get_by_label("GPU hour").fill("2.5")
+    page.evaluate("document.activeElement.blur()")
+    site.prices.set_price({"model": "new-student", "gpu_hour_usd": 1.25}, "ada")
+    refresh(page)
+    expect(page.get_by_role("row", name="new-student")).to_be_visible()
+    expect(page.get_by_label("GPU hour")).to_have_value("2.5")
 
 
 def test_the_keyboard_reaches_the_content_and_every_point_of_the_plane(page: Page) -> None:

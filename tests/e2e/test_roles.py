@@ -64,6 +64,12 @@ def start(clickhouse: ClickHouse, tmp_path: Path) -> Iterator[object]:
         yield begin
 
 
+def standing(server: Server) -> list[str]:
+    """What a process with both roles says of analytics and alerter."""
+    roles = httpx.get(f"{server.api}/readyz", timeout=10).raise_for_status().json()["roles"]
+    return [roles["analytics"], roles["alerts"]]
+
+
 def spans_by_trace(api: Server) -> dict[str, int]:
     return {row[0]: row[1] for row in api.sql("SELECT trace_id, count() FROM spans GROUP BY trace_id")}
 
@@ -120,13 +126,14 @@ def test_a_second_process_stands_by_takes_over_in_time_and_pages_nobody_again(st
         first = start("analytics,alerts", **paging)
         ids = send_traces(collector, 5)
         wait_for(lambda: facts(api) == 5 and len(sink.requests) == 1, 90, "the first one's work and its page")
-        start("analytics,alerts", **paging)
+        second = start("analytics,alerts", **paging)
         before = leases(api)["analytics"][0].expires
         wait_for(lambda: leases(api)["analytics"][0].expires > before, 60, "the first one's renewal beside the second one")
         assert {name: len(holders) for name, holders in leases(api).items() if name != "migration"} == {
             "analytics": 1,
             "alerts": 1,
         }
+        assert (standing(first), standing(second)) == (["active"] * 2, ["standby"] * 2)
         ids += send_traces(collector, 5)
         first.kill()
         wait_for(lambda: [len(leases(api)[name]) for name in ("analytics", "alerts")] == [2, 2], 90, "both leases' takeover")
@@ -137,6 +144,7 @@ def test_a_second_process_stands_by_takes_over_in_time_and_pages_nobody_again(st
         wait_for(lambda: spans_by_trace(api) == dict.fromkeys(ids, 2) and facts(api) == 10, 90, "the second one's work")
         ended = leases(api)["alerts"][1].expires
         wait_for(lambda: leases(api)["alerts"][1].expires > ended, 60, "another tick of the second alerter")
+        wait_for(lambda: standing(second) == ["active"] * 2, 60, "the second one to say that it is at work")
         assert [json.loads(request.body)["notice"] for request in sink.requests] == ["firing"]
 
 

@@ -53,6 +53,24 @@ def write_rows(store: Store) -> tuple[str, ...]:
     return (STUDENT_TRACE,)
 
 
+def write_failure(store: Store, trace_id: str, cohort: str) -> None:
+    """One more trace of the student's that failed, newer than the others."""
+    spans: list[dict[str, Any]] = []
+    facts: list[dict[str, Any]] = []
+    outcomes: list[dict[str, Any]] = []
+    evaluations: list[dict[str, Any]] = []
+    start = START + timedelta(minutes=3)
+    _trace(spans, facts, trace_id, start, "student", cohort)
+    _judge(outcomes, evaluations, trace_id, start, False, "Wrong again.")
+    for table, rows in (
+        ("span_records", spans),
+        ("trace_facts", facts),
+        ("trace_outcomes", outcomes),
+        ("evaluation_records", evaluations),
+    ):
+        store.insert(table, _frame(rows))
+
+
 def _ledger(store: Store) -> None:
     """A day's account of two signals: `received`, how many were refused, how many were masked out."""
     minute = START.replace(second=0, microsecond=0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import html
 import io
 import re
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import polars as pl
@@ -13,6 +15,7 @@ from fastapi.testclient import TestClient
 
 from api.app import create_app
 from storage.client import Store
+from storage.clock import FixedClock
 from tests.support import rollout_story as story
 from tests.support.page_rows import ANSWER, FALLBACK_TRACE, GOOD_ANSWER, HOSTILE_TRACE, STUDENT_TRACE, TEACHER_TRACE, write_rows
 from tests.support.page_services import ALERT_ID, story_services
@@ -73,7 +76,7 @@ def test_every_link_leads_somewhere_and_calls_answer_in_json_and_files_in_csv(cl
 
 def test_the_scorecards_file_has_the_numbers_of_the_page(client: TestClient) -> None:
     page = client.get(f"/rollouts/{story.ROLLOUT}", headers=_PAGE_ACCEPT).text
-    link = next(link for link in links(page) if "scorecard" in link and "format=csv" in link)
+    link = next(link for link in links(page) if "/scorecard?format=csv" in link)
     rows = pl.read_csv(io.BytesIO(client.get(link).content), infer_schema_length=None)
     (losing,) = rows.filter(
         (pl.col("cohort") == story.LOSING) & (pl.col("evaluator") == "TaskCompletion") & (pl.col("metric") == "eval_fail")
@@ -83,6 +86,45 @@ def test_the_scorecards_file_has_the_numbers_of_the_page(client: TestClient) -> 
     assert "82 of 412" in page
     assert losing["proven_difference"] == 0.026
     assert "at least +2.6\u00a0pp" in page
+
+
+def test_every_table_of_a_rollout_and_of_data_health_has_its_file(client: TestClient) -> None:
+    files = {}
+    for path in (f"/rollouts/{story.ROLLOUT}", "/health"):
+        for link in links(client.get(path, headers=_PAGE_ACCEPT).text):
+            if "format=csv" in link:
+                files[urlsplit(link).path.rsplit("/", 1)[-1]] = client.get(link).text
+    parts = {"scorecard", "cost", "mix", "guards", "latency", "scores", "unknown", "series"}
+    reports = {"coverage", "unpriced_models", "lateness", "unmapped_attributes", "quality_flags", "poisonous_traces"}
+    assert parts | reports | {"ledger", "jobs", "deliveries", "quarantine"} == set(files)
+    card = story.scorecard()
+    mix = pl.read_csv(io.StringIO(files["mix"]))
+    assert mix.rows() == [(row.cohort, row.reference, row.baseline, row.candidate) for row in card.mix]
+    # all cohorts first, as on the page
+    assert card.cost is not None
+    assert pl.read_csv(io.StringIO(files["cost"]))["cohort"].to_list() == [
+        card.cost.overall.cohort,
+        *(row.cohort for row in card.cost.cohorts),
+    ]
+    latency = pl.read_csv(io.StringIO(files["latency"]))
+    assert latency["candidate.p99.value_ms"].to_list() == [row.candidate[-1].value_ms for row in card.latency]
+
+
+def test_a_trace_is_live_while_it_grows(store: Store) -> None:
+    """Its rows were written now, by the engine's clock."""
+    services = story_services(store, write_rows(store))
+
+    def page(after: timedelta) -> str:
+        app = create_app(replace(services, wall_clock=FixedClock(datetime.now(UTC) + after)))
+        return (
+            TestClient(app, base_url="http://localhost", client=("127.0.0.1", 50000))
+            .get(f"/traces/{STUDENT_TRACE}", headers=_PAGE_ACCEPT)
+            .text
+        )
+
+    growing, grown = page(timedelta(0)), page(timedelta(hours=1))
+    assert f'hx-get="/traces/{STUDENT_TRACE}?span={STUDENT_TRACE[:15]}3"' in growing
+    assert "hx-get" not in grown
 
 
 def test_the_traces_file_holds_its_spans(client: TestClient) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -27,9 +28,15 @@ def get(client: TestClient, path: str, status: int = 200, **query: Any) -> Any:
 
 def test_health_is_open_and_says_what_is_wrong(services: Services, client: TestClient) -> None:
     assert client.get("/healthz").text == "ok"
-    assert get(client, "/readyz") == {"ready": True, "reasons": {}}
+    assert get(client, "/readyz") == {"ready": True, "reasons": {}, "roles": {}}
     services.collector.reason = "the spool is full"  # type: ignore[union-attr]
-    assert get(client, "/readyz", 503) == {"ready": False, "reasons": {"collector": "the spool is full"}}
+    assert get(client, "/readyz", 503) == {"ready": False, "reasons": {"collector": "the spool is full"}, "roles": {}}
+
+
+def test_readiness_tells_active_from_standby(services: Services) -> None:
+    standing = {"alerts": "standby", "collector": "active"}
+    client = make_client(replace(services, standing=lambda: standing))
+    assert get(client, "/readyz") == {"ready": True, "reasons": {}, "roles": standing}
 
 
 def test_prometheus_page(client: TestClient, store: Store) -> None:
