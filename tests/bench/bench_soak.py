@@ -4,7 +4,8 @@ Endurance: the whole program (collector, engine, jobs, alerter, API) takes a ste
     python -m tests.bench.bench_soak --rate 2000 --minutes 60 [--readers 5] [--batch 64]
 
 Every half minute one line: acknowledged spans, resident memory, disk, how far the newest facts are behind the newest spans, and
-latencies so far. The jobs keep up with a rate when `facts_behind_s` does not grow. Exit 1 when something acknowledged is missing.
+latencies so far. The jobs keep up with a rate when `facts_behind_s` does not grow. Exit 1 when something acknowledged
+is missing or the ledger does not add up.
 """
 
 from __future__ import annotations
@@ -97,6 +98,12 @@ def fact_age(server: Server) -> float:
     return float(age)
 
 
+def ledger(server: Server) -> dict[str, int]:
+    """What the collector says of the run's spans, by entry."""
+    balance = server.get("/api/v1/ledger")["balance"]
+    return next(line for line in balance if line["signal"] == "traces")
+
+
 def p99(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=100)[98] if len(values) > 1 else float("nan")
 
@@ -127,7 +134,10 @@ def soak(directory: Path, arguments: argparse.Namespace) -> bool:
         n_stored = server.sql(sql)[0][0]
         rate = stream.n_acknowledged / (arguments.minutes * 60)
         print(f"sent at {rate:.0f} spans/s; acknowledged {stream.n_acknowledged}, stored {n_stored}")
-        return bool(n_stored == stream.n_acknowledged)
+        wait_for(lambda: ledger(server)["pending"] == 0, 120, "an empty spool")
+        lines = ledger(server)
+        print("ledger:", ", ".join(f"{entry} {lines[entry]}" for entry in ("received", "accepted", "written", "superseded")))
+        return bool(n_stored == stream.n_acknowledged == lines["received"] == lines["accepted"] == lines["written"])
 
 
 def main() -> None:

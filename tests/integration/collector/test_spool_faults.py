@@ -5,11 +5,10 @@ full, the store is gone, slow or refuses a request. The ledger adds up after eac
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,22 +21,16 @@ import pytest
 from collector.config import CollectorConfig, FlushConfig, SpoolConfig
 from collector.flusher import Flusher
 from collector.quarantine import drop, retry
-from collector.records import Counts, Entry, Signal, SpoolRecord
+from collector.records import Entry
 from collector.spool import Spool, SpoolFullError, SpoolWriteError, claim_directory
 from storage.client import Store
 from storage.clock import WallClock
 from storage.errors import DataDirectoryBusyError, StoreRefusedError, StoreUnavailableError
 from storage.ledger_report import read_ledger_balance, read_ledger_totals
 from storage.quarantine import read_quarantine
-from tests.bench.payload import make_request
+from tests.support.spool_writer import START_NS, append_for_ever, record
 
 pytestmark = pytest.mark.integration
-
-START_NS = 1_763_700_000_000_000_000
-
-
-def record(seed: int, n_spans: int = 3) -> SpoolRecord:
-    return SpoolRecord(Signal.TRACES, "key", START_NS, make_request(n_spans, seed, START_NS), Counts(n_spans))
 
 
 def balance(store: Store) -> dict[str, int]:
@@ -281,45 +274,32 @@ def test_a_spool_has_one_owner_and_orphans_are_adopted(tmp_path: Path) -> None:
     heir.close()
 
 
-WRITER = """
-import sys, threading
-from pathlib import Path
-from collector.config import SpoolConfig
-from collector.spool import Spool
-from tests.integration.collector.test_spool_faults import record
-spool = Spool(Path(sys.argv[1]), SpoolConfig(segment_bytes=20000))
-def work(first):
-    for seed in range(first, first + 100000, 4):
-        spool.append(record(seed))
-        sys.stdout.write(f"{seed}\\n"); sys.stdout.flush()
-for n in range(4):
-    threading.Thread(target=work, args=(int(sys.argv[2]) + n,)).start()
-"""
+# Processes that are alike and die at once: what they import is imported once, and each is forked from there.
+WRITERS = multiprocessing.get_context("forkserver")
+WRITERS.set_forkserver_preload(["tests.support.spool_writer"])
 
 
 def killed_writer(directory: Path, first: int, n_acknowledged: int) -> list[int]:
     """Seeds a process acknowledged before it was killed without warning."""
-    root = Path(__file__).parents[3]
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(directory), str(first)],
-        stdout=subprocess.PIPE,
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
-    )
-    assert process.stdout is not None
-    seeds = [int(process.stdout.readline()) for _ in range(n_acknowledged)]
-    process.send_signal(signal.SIGKILL)
-    rest = process.stdout.read().decode()
-    process.stdout.close()
-    process.wait()
-    return seeds + [int(line) for line in rest.splitlines() if rest.endswith("\n") or line != rest.splitlines()[-1]]
+    source, sink = WRITERS.Pipe(duplex=False)
+    process = WRITERS.Process(target=append_for_ever, args=(directory, first, sink))
+    process.start()
+    sink.close()
+    with open(source.fileno(), "rb", closefd=False) as lines:
+        seeds = [int(lines.readline()) for _ in range(n_acknowledged)]
+        process.kill()
+        rest = lines.read().splitlines(keepends=True)
+    source.close()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    return seeds + [int(line) for line in rest if line.endswith(b"\n")]
 
 
 def check_kills(store: Store, directory: Path, n_kills: int) -> None:
     rng = random.Random(11)
     acknowledged: set[int] = set()
     for life in range(n_kills):
-        acknowledged |= set(killed_writer(directory / "spool", 1_000_000 * life, rng.randrange(1, 60)))
+        acknowledged |= set(killed_writer(directory / "spool", 1_000_000 * life, rng.randrange(1, 40)))
         spool = Spool(directory / "spool", SpoolConfig())
         make_flusher(spool, store, directory).flush()
         spool.close()
@@ -340,7 +320,7 @@ def span_ids(seed: int) -> list[str]:
 
 
 def test_killed_under_load_loses_nothing_acknowledged(store: Store, tmp_path: Path) -> None:
-    check_kills(store, tmp_path, n_kills=3)
+    check_kills(store, tmp_path, n_kills=30)
 
 
 @pytest.mark.soak
