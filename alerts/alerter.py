@@ -7,7 +7,8 @@ import socket
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Literal
@@ -27,16 +28,18 @@ from alerts.rollouts import Rollout, RolloutRegistry
 from alerts.signals import WITHDRAWN, is_withdrawn, over_because, quiet_signal, verdict_signal
 from alerts.templates import Templates
 from alerts.thresholds import Judgement, comparison_id, judge
+from alerts.troubles import ANY_ERROR
 from alerts.verdict import Verdict, from_json
 from analytics.config import MaturityRules
 from storage.alerts import EventKind, SubjectKind, read_alert_counts, read_live_events, read_notices, read_silences, write_events
 from storage.client import Store
 from storage.clock import Clock, WallClock
 from storage.deliveries import read_delivery_counts
-from storage.errors import SpanwiseError
+from storage.errors import RetryableError, SpanwiseError
 from storage.leases import Lease
 from storage.metrics import Grain
 from storage.rollouts import read_route_traffic
+from storage.troubles import Trouble, read_troubles
 from storage.verdicts import read_latest_verdict
 
 log = structlog.get_logger(__name__)
@@ -88,6 +91,7 @@ class Alerter:
         counts_by: Literal["wall", "event"] = "event" if replays_history else "wall"
         self.evaluator = Evaluator(store, config.method, maturity or MaturityRules(), counts_by)
         self.refresh_failures: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()
         templates = Templates(config.templates_directory)
         templates.check()
         self._public_url = public_url
@@ -130,15 +134,29 @@ class Alerter:
 
     def exposition(self) -> str:
         """Rollouts, alerts and deliveries in Prometheus' text format; works in any process."""
-        now = self._clock.now()
-        rollouts = []
-        for rollout in self.registry.all():
-            if rollout.is_active:
-                stored = read_latest_verdict(self._store, rollout.name)
-                verdict = from_json(stored) if stored else None
-                rollouts.append(RolloutStatus(rollout.name, verdict, self.evaluator.scorecard(rollout.config, now)))
-        counts = DeliveryStatus(read_alert_counts(self._store), read_delivery_counts(self._store), self.refresh_failures)
-        return exposition(rollouts, counts)
+        troubles = read_troubles(self._store)
+        active = [rollout.config for rollout in self.registry.all() if rollout.is_active]
+        rollouts = [self._status(config, [t for t in troubles if t.rollout == config.name]) for config in active]
+        alerts, deliveries = read_alert_counts(self._store), read_delivery_counts(self._store)
+        return exposition(rollouts, DeliveryStatus(alerts, deliveries, self.refresh_failures, self.failures))
+
+    def _status(self, rollout: RolloutConfig, troubles: list[Trouble]) -> RolloutStatus:
+        stored = read_latest_verdict(self._store, rollout.name)
+        verdict, card = from_json(stored) if stored else None, None
+        with self._apart(rollout.name):
+            card = self.evaluator.scorecard(rollout, self._clock.now())
+        return RolloutStatus(rollout.name, verdict, card, troubles)
+
+    @contextmanager
+    def _apart(self, subject: str) -> Iterator[None]:
+        """What goes wrong with one rollout or threshold keeps nobody else's alert back."""
+        try:
+            yield
+        except (RetryableError, MemoryError):
+            raise
+        except ANY_ERROR:
+            self.failures[subject] += 1
+            log.exception("alerting_failed", subject=subject)
 
     def close(self) -> None:
         """Give the lease back and close the channels."""
@@ -204,16 +222,18 @@ class Alerter:
                 signals[key] = quiet_signal(known[-1], over_because(known[-1], rollouts, by_rollout, rules), now)
         wall = self._wall.now()
         silences = read_silences(self._store, wall)
-        events = []
+        writer = PageWriter(self._store, self.public_url(), self._config.failure_cost_usd)
+        by_comparison = {v.comparison_id: v for v in verdicts}
+        written = []
         for key, signal in signals.items():
             silence = silences.get(signal.subject)
-            events += decide(signal, incidents.get(key, ()), silence.until if silence else None, wall, self._policy)
-        if events:
-            writer = PageWriter(self._store, self.public_url(), self._config.failure_cost_usd)
-            written = writer.write(events, {v.comparison_id: v for v in verdicts}, rollouts, judgements)
+            with self._apart(signal.subject.name):
+                events = decide(signal, incidents.get(key, ()), silence.until if silence else None, wall, self._policy)
+                written += writer.write(events, by_comparison, rollouts, judgements)
+        if written:
             write_events(self._store, written)
-            for event in written:
-                log.info("alert_event", alert_id=event.alert_id, alert_event=event.event, notice=event.notice, kind=event.kind)
+        for event in written:
+            log.info("alert_event", alert_id=event.alert_id, alert_event=event.event, notice=event.notice, kind=event.kind)
 
     def _judge_thresholds(self, incidents: dict[str, list[Incident]], now: datetime) -> dict[str, Judgement]:
         judgements = {}
@@ -226,8 +246,9 @@ class Alerter:
                 and known[-1].subject.name == rule.name
                 and not known[-1].is_closed
             }
-            for judgement in judge(rule, read_threshold(self._store, rule, now), open_groups, now):
-                judgements[judgement.signal.comparison_id] = judgement
+            with self._apart(rule.name):
+                for judgement in judge(rule, read_threshold(self._store, rule, now), open_groups, now):
+                    judgements[judgement.signal.comparison_id] = judgement
         return judgements
 
     def _deliver(self) -> None:

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Literal, cast
 
 import polars as pl
 
 from alerts import checkpoint, verdict
-from alerts.comparison import Comparison, from_json, settings_hash, to_json
+from alerts.comparison import Comparison, from_json
 from alerts.config import MethodConfig, RolloutConfig
 from alerts.experiment import judge_experiment
+from alerts.gate import in_trouble
 from alerts.guarding import Lateness
 from alerts.judge import Judged, judge
 from alerts.opening import Maturing, find_arms, freeze_first_day, open_comparison, restarted
 from alerts.scorecard import Scorecard, scorecard
 from alerts.settler import Live, pooled, settle_until
 from alerts.state import ComparisonState
-from alerts.verdict import GateResult, GuardKind, Verdict
+from alerts.troubles import ANY_ERROR, Troubles
+from alerts.verdict import GateResult, GuardKind, Outcome, Verdict
+from alerts.watched import LONG_AGO, Watched, arms_of, is_due, row_of, same_settings, signature_of
 from analytics.config import MaturityRules
 from storage.client import Store
 from storage.comparisons import (
@@ -32,26 +35,14 @@ from storage.comparisons import (
     write_checkpoints,
     write_comparison,
 )
+from storage.errors import RetryableError
 from storage.settled import read_settled_days
-from storage.verdicts import VERDICTS, write_verdicts
+from storage.verdicts import VERDICTS, read_latest_verdict, write_verdicts
 
-_EPOCH = datetime(1971, 1, 1, tzinfo=UTC)
 # A model that changed is noticed, late verdicts are counted, and numbers of an unchanged verdict are refreshed this often.
 _HOUR = timedelta(hours=1)
+_WEEK = timedelta(days=7)
 _CHECKPOINT_EVERY = timedelta(minutes=10)
-
-
-@dataclass
-class _Watched(Live):
-    """An open comparison, and when what was last looked at or written."""
-
-    settled_at: datetime = _EPOCH
-    checked_at: datetime = _EPOCH
-    saved_at: datetime = _EPOCH
-    written_at: datetime = _EPOCH
-    signature: tuple[object, ...] = ()
-    lateness: list[Lateness] = field(default_factory=list)
-    late_rows: int = 0
 
 
 class Evaluator:
@@ -74,24 +65,36 @@ class Evaluator:
         self._store = store
         self._config = config
         self._maturing = Maturing(maturity or MaturityRules(), clock)
-        self._watched: dict[str, _Watched] = {}
+        self._watched: dict[str, Watched] = {}
+        self._unreadable: set[str] = set()
+        # what was appended last to `verdicts` of each rollout, and when
+        self._told: dict[str, tuple[tuple[object, ...], datetime]] = {}
+        self._troubles = Troubles(store)
         self._is_loaded = False
         self._lock = threading.RLock()
 
     def tick(self, rollouts: Sequence[RolloutConfig], now: datetime) -> list[Verdict]:
-        """The present verdict of each rollout with traffic in both arms; those that changed were appended to `verdicts`."""
+        """
+        The present verdict of each rollout with traffic in both arms; those that changed were appended to `verdicts`.
+
+        What goes wrong with one rollout is its own: it keeps its last verdict, which says so, and the others go on.
+        """
         with self._lock:
             self._load()
+            self._troubles.begin()
             declared = {rollout.name: rollout for rollout in rollouts}
             for name in [name for name in self._watched if name not in declared]:
                 self._close(name, now)
             for rollout in rollouts:
-                self._open(rollout, now)
+                with self._troubles.apart(rollout.name, "opening the comparison"):
+                    self._open(rollout, now)
             self._advance(now)
-            judged = [(entry, self._judge(entry, now)) for _, entry in sorted(self._watched.items())]
-            self._append(judged, now)
+            judged = [self._verdict(name, now) for name in sorted(declared)]
+            verdicts = [found for found in judged if found is not None]
+            self._append(verdicts, now)
             self._save(now)
-            return [result.verdict for _, result in judged]
+            self._troubles.save()
+            return verdicts
 
     def scorecard(self, rollout: RolloutConfig, now: datetime) -> Scorecard | None:
         """The scorecard as of the newest tick; None before a comparison is open."""
@@ -104,11 +107,16 @@ class Evaluator:
         if on == "experiment":
             return judge_experiment(self._store, rollout, self._config, now)
         with self._lock:
-            entry = self._find(rollout.name)
-            if entry is None:
+            try:
+                entry = self._find(rollout.name)
+                if entry is not None:
+                    return self._judge(entry, now).gate
                 reason = "no comparison is open: both routes need traffic"
-                return GateResult(rollout.name, verdict.Outcome.UNDETERMINED, (reason,), (), now, on)
-            return self._judge(entry, now).gate
+            except (RetryableError, MemoryError):
+                raise
+            except ANY_ERROR as error:
+                reason = in_trouble(f"{type(error).__name__}: {error}").reason
+            return GateResult(rollout.name, Outcome.UNDETERMINED, (reason,), (), now, on)
 
     def drifting(self, rollouts: Sequence[str]) -> list[Comparison]:
         """The open comparisons of established candidates, of those named."""
@@ -134,33 +142,37 @@ class Evaluator:
 
     def _load(self) -> None:
         if not self._is_loaded:
-            for row in read_open_comparisons(self._store)["detail"].to_list():
-                entry = self._restore(from_json(row))
-                self._watched[entry.comparison.rollout.name] = entry
+            for name, detail in read_open_comparisons(self._store).select("rollout", "detail").rows():
+                with self._troubles.apart(name, "reading the comparison"):
+                    self._watched[name] = self._restore(from_json(detail))
+                if name not in self._watched:
+                    self._unreadable.add(name)
             self._is_loaded = True
 
-    def _find(self, rollout: str) -> _Watched | None:
+    def _find(self, rollout: str) -> Watched | None:
         """The entry of this process if it ticks, else what the store has."""
         if self._is_loaded:
             return self._watched.get(rollout)
         rows = read_open_comparisons(self._store).filter(rollout=rollout)
         return None if rows.is_empty() else self._restore(from_json(rows["detail"][-1]))
 
-    def _restore(self, comparison: Comparison) -> _Watched:
+    def _restore(self, comparison: Comparison) -> Watched:
         """From the checkpoint, and what was settled after it."""
         saved = read_checkpoint(self._store, comparison.comparison_id)
         rules = comparison.rules()
         state = ComparisonState(rules) if saved is None else checkpoint.unpack(rules, saved.state)
-        since = saved.settled_at if saved else _EPOCH
+        since = saved.settled_at if saved else LONG_AGO
         checkpoint.replay(state, read_settled_days(self._store, comparison.comparison_id, since))
-        return _Watched(comparison, state, settled_at=since)
+        return Watched(comparison, state, settled_at=since)
 
     def _open(self, rollout: RolloutConfig, now: datetime) -> None:
         """Open a comparison for new traffic, new models or new settings."""
+        if rollout.name in self._unreadable:
+            self._reread(rollout.name)
         entry = self._watched.get(rollout.name)
-        if entry is not None and not _same_settings(entry.comparison, rollout, self._config):
+        if entry is not None and not same_settings(entry.comparison, rollout, self._config):
             self._close(rollout.name, now)
-            self._start(rollout, (*_arms(entry.comparison), _minute(now) + 1), now)
+            self._start(rollout, (*arms_of(entry.comparison), _minute(now) + 1), now)
             return
         if entry is not None:
             changed = entry.comparison.with_split(rollout.split, _minute(now) + 1)
@@ -170,114 +182,154 @@ class Evaluator:
             if now - entry.checked_at < _HOUR:
                 return
             entry.checked_at = now
-        found = find_arms(self._store, rollout, _EPOCH if entry is None else now - timedelta(days=2), now)
-        if found is None or (entry is not None and found[:3] == _arms(entry.comparison)):
+        found = find_arms(self._store, rollout, LONG_AGO if entry is None else now - timedelta(days=2), now)
+        if found is None or (entry is not None and found[:3] == arms_of(entry.comparison)):
             return
         if entry is not None:
             self._close(rollout.name, now)
         self._start(rollout, found, now)
 
+    def _reread(self, name: str) -> None:
+        """What could not be read when this process began, again: another comparison in its place would lose its evidence."""
+        rows = read_open_comparisons(self._store).filter(rollout=name)
+        if not rows.is_empty():
+            self._watched[name] = self._restore(from_json(rows["detail"][-1]))
+        self._unreadable.discard(name)
+
     def _start(self, rollout: RolloutConfig, arms: tuple[str, str, str, int], now: datetime) -> None:
         self._watch(open_comparison(self._store, rollout, self._config, arms, now, self._maturing), now)
 
     def _watch(self, comparison: Comparison, now: datetime) -> None:
-        entry = _Watched(comparison, ComparisonState(comparison.rules()), checked_at=now)
+        entry = Watched(comparison, ComparisonState(comparison.rules()), checked_at=now)
         self._watched[comparison.rollout.name] = entry
         self._write(entry)
 
     def _close(self, name: str, now: datetime) -> None:
         self._write(self._watched.pop(name), closed_at=now)
 
-    def _write(self, entry: _Watched, closed_at: datetime | None = None) -> None:
-        write_comparison(self._store, _row(entry.comparison, closed_at))
+    def _write(self, entry: Watched, closed_at: datetime | None = None) -> None:
+        write_comparison(self._store, row_of(entry.comparison, closed_at))
 
     def _advance(self, now: datetime) -> None:
         minute = _minute(now)
-        live: list[Live] = []
-        for entry in self._watched.values():
-            frozen = freeze_first_day(self._store, entry.comparison, minute)
-            if frozen is not entry.comparison:
-                entry.change(frozen)
-                self._write(entry)
-            if entry.comparison.day_zero <= minute:
+        live: list[Watched] = []
+        for name, entry in list(self._watched.items()):
+            with self._troubles.apart(name, "restoring the state"):
+                entry = self._without_doubt(entry)
+            with self._troubles.apart(name, "freezing the reference"):
+                frozen = freeze_first_day(self._store, entry.comparison, minute)
+                if frozen is not entry.comparison:
+                    entry.change(frozen)
+                    self._write(entry)
+            if entry.comparison.day_zero <= minute and not self._troubles.stopped(name):
                 live.append(entry)
         settled_at = datetime.now(UTC)
-        for learned in settle_until(self._store, live, minute, settled_at):
-            assert isinstance(learned, _Watched)
-            self._write(learned)
+        together = [entry for entry in live if not entry.is_apart]
+        try:
+            self._settle(together, minute, settled_at)
+        except (RetryableError, MemoryError):
+            raise
+        except ANY_ERROR:
+            # Whose error it is shows one by one; nobody has lost anything, each goes on from its own frontier.
+            together = []
+        for entry in live:
+            if entry not in together:
+                entry.is_apart = True
+                with self._troubles.apart(entry.name, "settling"):
+                    entry = self._without_doubt(entry)
+                    self._settle([entry], minute, settled_at)
+                    entry.is_apart = False
         for entry in self._watched.values():
-            entry.settled_at = settled_at
+            if not entry.is_doubtful:
+                entry.settled_at = settled_at
 
-    def _judge(self, entry: _Watched, now: datetime) -> Judged:
+    def _settle(self, live: list[Watched], minute: int, settled_at: datetime) -> None:
+        learned: dict[str, Live] = {}
+        try:
+            settle_until(self._store, cast(list[Live], live), minute, settled_at, learned)
+        finally:
+            for each in learned.values():
+                self._write(cast(Watched, each))
+            for entry in live:
+                self._troubles.leave_out(entry.name, entry.comparison.comparison_id, entry.left_out)
+                entry.left_out = {}
+
+    def _without_doubt(self, entry: Watched) -> Watched:
+        """The entry, its state taken from the store again if an error came while it was changed."""
+        if not entry.is_doubtful:
+            return entry
+        again = self._restore(entry.comparison)
+        self._watched[entry.name] = replace(entry, state=again.state, bundle=None, settled_at=again.settled_at, is_doubtful=False)
+        return self._watched[entry.name]
+
+    def _verdict(self, rollout: str, now: datetime) -> Verdict | None:
+        """Of this tick; the last one of a rollout that cannot be judged; None before the first."""
+        entry = self._watched.get(rollout)
+        with self._troubles.apart(rollout, "judging"):
+            if entry is not None and not entry.is_doubtful:
+                return self._judge(entry, now).verdict
+        trouble = self._troubles.stopped(rollout)
+        with self._troubles.apart(rollout, "reading the last verdict"):
+            stored = read_latest_verdict(self._store, rollout) if trouble else None
+            if stored is not None:
+                return _halted(verdict.from_json(stored), trouble, now)
+        return None
+
+    def _judge(self, entry: Watched, now: datetime) -> Judged:
         comparison = entry.comparison
-        if now - entry.written_at >= _HOUR or not entry.lateness:
+        if is_due(entry.counted_at, now, _HOUR, comparison.comparison_id):
+            entry.counted_at = now
             routes = [comparison.rollout.baseline, comparison.rollout.candidate]
             rows = read_lateness(self._store, comparison.rollout.service, routes, comparison.day_zero_at, now)
             entry.lateness = [Lateness(*row) for row in rows.rows()]
-            entry.late_rows = count_late_rows(self._store, _row(comparison), max(comparison.day_zero_at, now - timedelta(days=7)))
-        result = judge(comparison, entry.state, now, entry.lateness, entry.late_rows, bundle=entry.bundle)
+            since = max(comparison.day_zero_at, now - _WEEK)
+            entry.late_rows = count_late_rows(self._store, row_of(comparison), since)
+        result = self._judge_counted(entry, now)
         confounded = any(g.kind is GuardKind.PROMPT_CONFOUNDED and g.is_active for g in result.guards)
         if confounded and entry.bundle is None:
-            settled = (pooled(day) for day in read_settled_days(self._store, comparison.comparison_id, _EPOCH))
+            settled = (pooled(day) for day in read_settled_days(self._store, comparison.comparison_id, LONG_AGO))
             entry.bundle = checkpoint.replay(ComparisonState(comparison.rules()), settled, dict(entry.state.frontiers))
-            result = judge(comparison, entry.state, now, entry.lateness, entry.late_rows, bundle=entry.bundle)
+            result = self._judge_counted(entry, now)
         return result
 
-    def _append(self, judged: list[tuple[_Watched, Judged]], now: datetime) -> None:
+    def _judge_counted(self, entry: Watched, now: datetime) -> Judged:
+        return judge(
+            entry.comparison,
+            entry.state,
+            now,
+            entry.lateness,
+            entry.late_rows,
+            entry.bundle,
+            self._troubles.n_malformed(entry.name, entry.comparison.comparison_id),
+            self._troubles.stopped(entry.name),
+        )
+
+    def _append(self, verdicts: list[Verdict], now: datetime) -> None:
         rows = []
-        for entry, result in judged:
-            signature = _signature(result.verdict)
-            if signature == entry.signature and now - entry.written_at < _HOUR:
+        for v in verdicts:
+            signature = signature_of(v)
+            told, written_at = self._told.get(v.rollout, ((), LONG_AGO))
+            if signature == told and not is_due(written_at, now, _HOUR, v.comparison_id):
                 continue
-            entry.signature, entry.written_at = signature, now
-            v = result.verdict
+            self._told[v.rollout] = signature, now
             row = (v.rollout, v.comparison_id, v.as_of, v.kind.value, v.gate.value, list(v.reasons), verdict.to_json(v))
             rows.append(row)
         write_verdicts(self._store, pl.DataFrame(rows, schema=VERDICTS, orient="row"))
 
     def _save(self, now: datetime) -> None:
-        due = [entry for entry in self._watched.values() if abs(now - entry.saved_at) >= _CHECKPOINT_EVERY]
         saved = []
-        for entry in due:
-            entry.saved_at = now
-            saved.append(Checkpoint(entry.comparison.comparison_id, entry.settled_at, *checkpoint.pack(entry.state)))
+        for entry in self._watched.values():
+            name = entry.comparison.comparison_id
+            if not entry.is_doubtful and is_due(entry.saved_at, now, _CHECKPOINT_EVERY, name):
+                entry.saved_at = now
+                saved.append(Checkpoint(name, entry.settled_at, *checkpoint.pack(entry.state)))
         write_checkpoints(self._store, saved)
 
 
-def _row(c: Comparison, closed_at: datetime | None = None) -> pl.DataFrame:
-    """A comparison as `COMPARISONS`."""
-    row = {
-        "comparison_id": c.comparison_id,
-        "rollout": c.rollout.name,
-        "service_name": c.rollout.service,
-        "environment": c.environment,
-        "baseline_route": c.rollout.baseline,
-        "baseline_model": c.baseline_model,
-        "candidate_route": c.rollout.candidate,
-        "candidate_model": c.candidate_model,
-        "opened_at": c.opened_at,
-        "day_zero": c.day_zero_at,
-        "closed_at": closed_at,
-        "settings_hash": settings_hash(c.rollout, c.method),
-        "detail": to_json(c),
-    }
-    return pl.DataFrame([row])
-
-
-def _signature(v: Verdict) -> tuple[object, ...]:
-    """What makes a verdict another one; numbers alone do not."""
-    guards = frozenset((g.kind, g.metric, g.evaluator) for g in v.guards if g.is_active)
-    pages = frozenset((p.stream_id, p.kind) for p in v.pages)
-    cost = None if v.cost is None else (v.cost.certified, v.cost.certified_cheaper, v.cost.tail_decides)
-    return v.comparison_id, v.kind, v.gate, v.reference, guards, pages, cost
-
-
-def _same_settings(comparison: Comparison, rollout: RolloutConfig, config: MethodConfig) -> bool:
-    return settings_hash(rollout, config) == settings_hash(comparison.rollout, comparison.method)
-
-
-def _arms(comparison: Comparison) -> tuple[str, str, str]:
-    return comparison.environment, comparison.baseline_model, comparison.candidate_model
+def _halted(last: Verdict, trouble: str, now: datetime) -> Verdict:
+    """The last verdict of a rollout that cannot be judged now: it says so, and lets nothing pass."""
+    gate = Outcome.UNDETERMINED if last.gate is Outcome.PASS else last.gate
+    return replace(last, as_of=now, gate=gate, gate_reasons=(in_trouble(trouble).reason, *last.gate_reasons), trouble=trouble)
 
 
 def _minute(now: datetime) -> int:

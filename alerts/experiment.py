@@ -13,6 +13,7 @@ from alerts.config import MethodConfig, RolloutConfig
 from alerts.costs import cost_finding
 from alerts.findings import Findings
 from alerts.gate import gate_result
+from alerts.malformed import split_rows
 from alerts.method.settling import settle
 from alerts.reference import freeze
 from alerts.verdict import GateResult, Outcome
@@ -39,6 +40,7 @@ def judge_experiment(store: Store, rollout: RolloutConfig, method: MethodConfig,
         metrics=_METRICS,
         routes=[rollout.baseline, rollout.candidate],
     ).filter(environment=ENVIRONMENT)
+    rows = split_rows(rows)[0]
     baseline_model = rollout.baseline_model or _newest(rows, rollout.baseline)
     candidate_model = rollout.candidate_model or _newest(rows, rollout.candidate)
     if baseline_model is None or candidate_model is None:

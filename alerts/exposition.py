@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from alerts.scorecard import Scorecard
 from alerts.verdict import GLOBAL, CostFinding, Interval, StreamFinding, Verdict, VerdictKind
+from storage.troubles import Trouble, TroubleKind
 
 _STREAM = ("rollout", "metric", "evaluator", "cohort")
 _LN_10 = math.log(10)
@@ -25,6 +27,7 @@ class RolloutStatus:
     name: str
     verdict: Verdict | None
     scorecard: Scorecard | None
+    troubles: Sequence[Trouble] = ()
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,13 @@ class DeliveryStatus:
     Alerts and their delivery.
 
     `alerts`: `subject_kind, subject, state: str`, `n_alerts: u64`. `deliveries`: as `storage.deliveries.read_delivery_counts`.
-    `refresh_failures`: by channel, since the process began.
+    `refresh_failures`: by channel, `alerting_failures`: by rollout or threshold, both since the process began.
     """
 
     alerts: pl.DataFrame
     deliveries: pl.DataFrame
     refresh_failures: Mapping[str, int]
+    alerting_failures: Mapping[str, int]
 
 
 def exposition(rollouts: Sequence[RolloutStatus], delivery: DeliveryStatus) -> str:
@@ -108,9 +112,14 @@ def _rollout_metrics(rollouts: Sequence[RolloutStatus]) -> list[Metric]:
     kind = _gauge("verdict", "1 for the kind the verdict is, 0 for the others", "rollout", "kind")
     gate = _gauge("gate", "1 for the gate's answer", "rollout", "outcome")
     guard = _gauge("guard_active", "1 for a guard that is active", "rollout", "guard")
+    stopped = _gauge("rollout_stopped", "1 for a rollout that an error of its own keeps from being judged", "rollout")
+    malformed = _gauge("malformed_rows", "rollup rows left out because they say nothing sensible", "rollout", "metric")
     as_of = _gauge("verdict_as_of_timestamp_seconds", "when the verdict was last made, on the evidence's clock", "rollout")
     for status in rollouts:
         verdict, card = status.verdict, status.scorecard
+        _put(stopped, (status.name,), int(any(trouble.kind is TroubleKind.STOPPED for trouble in status.troubles)))
+        for metric, n_rows in _left_out(status.troubles).items():
+            _put(malformed, (status.name, metric), n_rows)
         if verdict is not None:
             for possible in VerdictKind:
                 _put(kind, (status.name, possible), int(verdict.kind is possible))
@@ -125,7 +134,16 @@ def _rollout_metrics(rollouts: Sequence[RolloutStatus]) -> list[Metric]:
                     stream.add(status.name, finding)
             if card.cost is not None:
                 cost.add(status.name, card.cost)
-    return [kind, gate, guard, as_of, *cost.metrics(), *stream.metrics()]
+    return [kind, gate, guard, as_of, stopped, malformed, *cost.metrics(), *stream.metrics()]
+
+
+def _left_out(troubles: Sequence[Trouble]) -> Counter[str]:
+    """Rows left out, by metric, over all comparisons of a rollout."""
+    counts: Counter[str] = Counter()
+    for trouble in troubles:
+        if trouble.kind is TroubleKind.MALFORMED_ROWS:
+            counts[trouble.metric] += trouble.n_rows
+    return counts
 
 
 def _delivery_metrics(status: DeliveryStatus) -> list[Metric]:
@@ -145,7 +163,12 @@ def _delivery_metrics(status: DeliveryStatus) -> list[Metric]:
     )
     for channel, n in sorted(status.refresh_failures.items()):
         refreshes.add_metric([channel], n)
-    return [alerts, deliveries, attempts, refreshes]
+    failures = CounterMetricFamily(
+        "spanwise_alerting_failures", "times an error kept a rollout's or a threshold's alert from moving on", labels=["subject"]
+    )
+    for subject, n in sorted(status.alerting_failures.items()):
+        failures.add_metric([subject], n)
+    return [alerts, deliveries, attempts, refreshes, failures]
 
 
 def _gauge(name: str, what: str, *labels: str) -> GaugeMetricFamily:

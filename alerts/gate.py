@@ -25,14 +25,19 @@ def gate_result(
     limits: GateConfig,
     as_of: datetime,
     on: str = "live",
+    trouble: str = "",
 ) -> GateResult:
     """
     Every check of the gate.
 
     Quality over all cohorts and in each high-value cohort, cost, guards, and that no stream has paged: a rollout whose
     harm is proved in an ordinary cohort is not promoted either.
+
+    Args:
+        trouble: why nothing further is settled or judged.
     """
     checks = [*_quality(findings), _no_page(findings), *([_cost(cost, limits)] if cost else []), _guards(guard_list)]
+    checks += [in_trouble(trouble)] if trouble else []
     outcome = all_of(check.outcome for check in checks)
     if not any(check.name.startswith("quality") for check in checks):
         checks.insert(0, _check("quality", Outcome.UNDETERMINED, "no evaluator or feedback has been seen yet"))
@@ -123,6 +128,11 @@ def _guards(guard_list: list[GuardFinding]) -> GateCheck:
     if active:
         return _check("guards", Outcome.UNDETERMINED, "; ".join(active))
     return _check("guards", Outcome.PASS, "no guard is active")
+
+
+def in_trouble(trouble: str) -> GateCheck:
+    """What is known is not what there is to know."""
+    return _check("judging", Outcome.UNDETERMINED, f"judging has stopped: {trouble}")
 
 
 def _check(

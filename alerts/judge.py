@@ -56,6 +56,8 @@ def judge(
     lateness: list[Lateness] | None = None,
     late_rows: int = 0,
     bundle: ComparisonState | None = None,
+    malformed_rows: int = 0,
+    trouble: str = "",
 ) -> Judged:
     """
     Judge one comparison.
@@ -63,6 +65,7 @@ def judge(
     Args:
         state: of the comparison's streams. bundle: the same with prompt versions pooled, once the prompt is confounded.
         lateness: verdicts that came too late, per metric. late_rows: rows that changed after they were settled.
+        malformed_rows: rows that were left out. trouble: why nothing further is settled.
     """
     rollout, method = comparison.rollout, comparison.method
     omega = comparison.reference.omega if comparison.reference else {}
@@ -73,7 +76,7 @@ def judge(
     margins = (rollout.gates.max_regression, rollout.gates.max_high_value_regression)
     findings = Findings(state, omega, margins, method.interval_level, pairs_only=pairs_only)
     cost = cost_finding(state.dollars, omega, rollout.gates.max_cost_ratio, method)
-    gate = gate_result(rollout.name, findings, cost, list(guards), rollout.gates, as_of)
+    gate = gate_result(rollout.name, findings, cost, list(guards), rollout.gates, as_of, trouble=trouble)
     streams = _streams(findings, method.list_level)
     pooled = _bundle_streams(bundle, findings, guards)
     unknown = _unknown(findings, gate)
@@ -105,7 +108,7 @@ def judge(
         rollout=rollout.name,
         comparison_id=comparison.comparison_id,
         kind=kind,
-        reasons=_reasons(kind, pages, cost, gate, findings),
+        reasons=(*_reasons(kind, pages, cost, gate, findings), *_left_out(malformed_rows)),
         streams=tuple(shown[:MAX_STREAMS]),
         cost=cost,
         guards=guards,
@@ -125,6 +128,8 @@ def judge(
         n_candidate=int(sum(candidate.values())),
         late_rows=late_rows,
         follows=comparison.follows,
+        malformed_rows=malformed_rows,
+        trouble=trouble,
     )
     return Judged(verdict, findings, cost, guards, gate)
 
@@ -228,6 +233,10 @@ def _reasons(
             warning = mix_effect(findings.state, standardised, key, findings.margin(key))
             reasons += [f"{key.stream_id}: {warning}"] if warning else []
     return tuple(reasons)
+
+
+def _left_out(n_rows: int) -> tuple[str, ...]:
+    return (f"{n_rows:,} malformed rollup row{'s' if n_rows > 1 else ''} left out, see data health",) if n_rows else ()
 
 
 def _unknown(findings: Findings, gate: GateResult) -> tuple[Unknown, ...]:

@@ -11,6 +11,7 @@ import polars as pl
 from alerts.comparison import Comparison, comparison_id
 from alerts.config import MethodConfig, RolloutConfig
 from alerts.findings import moment
+from alerts.malformed import split_rows
 from alerts.method.drift import upper_limit
 from alerts.method.settling import MISSING
 from alerts.reference import MIN_TRACES, dispersion, freeze
@@ -199,7 +200,7 @@ def _rows(store: Store, comparison: Comparison, since: datetime, until: datetime
     service = [comparison.rollout.service]
     for grain in (Grain.HOUR, Grain.MINUTE):
         rows = read_metric_rows(store, grain, since, until, services=service, metrics=metrics, routes=[route])
-        rows = rows.filter(environment=comparison.environment, model=model)
+        rows = split_rows(rows.filter(environment=comparison.environment, model=model))[0]
         if not rows.is_empty():
             break
     return rows
@@ -229,7 +230,7 @@ def freeze_first_day(store: Store, comparison: Comparison, now_minute: int) -> C
         route = [comparison.rollout.baseline]
         service = [comparison.rollout.service]
         rows = read_metric_rows(store, Grain.MINUTE, start, end, services=service, metrics=_FROZEN_FROM, routes=route)
-        rows = rows.filter(environment=comparison.environment, model=comparison.baseline_model)
+        rows = split_rows(rows.filter(environment=comparison.environment, model=comparison.baseline_model))[0]
         until = _enough(rows, comparison)
         if until is not None:
             early = rows.filter(pl.col("bucket") < moment(until))

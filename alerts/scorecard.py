@@ -13,6 +13,7 @@ from alerts.findings import MIN_FAILURES, MIN_SCORES, MIN_UNITS, Findings, momen
 from alerts.guarding import cohort_units
 from alerts.judge import Judged
 from alerts.ledger import BLOCK, SCORE
+from alerts.malformed import split_rows
 from alerts.method.differences import of_rates, of_scores
 from alerts.method.intervals import radius
 from alerts.method.latency import quantile_interval
@@ -153,7 +154,7 @@ def _latency(store: Store, comparison: Comparison, as_of: datetime) -> tuple[Lat
     routes = [rollout.baseline, rollout.candidate]
     rows = read_metric_rows(store, Grain.HOUR, hour, as_of, services=[rollout.service], metrics=["latency"], routes=routes)
     where = ["service_name", "environment", "model_route", "model"]
-    mine = rows.filter(pl.col("mirrored") == 0).join(comparison.arms, on=where)
+    mine = split_rows(rows)[0].filter(pl.col("mirrored") == 0).join(comparison.arms, on=where)
     merged = merge_histograms(mine.lazy(), ["cohort", "arm"]).collect()
     by_cohort: dict[str, dict[str, tuple[list[int], list[int]]]] = {}
     for cohort, arm, bins, counts in merged.select("cohort", "arm", "hist_bins_all", "hist_counts_all").iter_rows():

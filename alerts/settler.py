@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import polars as pl
 
 from alerts.comparison import Comparison
 from alerts.findings import moment
+from alerts.malformed import split_rows, summary
 from alerts.method.settling import MISSING, settle
 from alerts.rules import MINUTES_PER_DAY
 from alerts.state import ComparisonState
+from alerts.troubles import Malformed
 from analytics.eligibility import EVENTS
 from storage.client import Store
 from storage.metrics import FLAG_METRICS, read_matured_rows
@@ -23,13 +25,23 @@ _FIRST_MINUTES, _MANY_ROWS = 8, 120_000
 _REFERENCED_SOURCES = ("cost", "latency", "input_tokens")
 
 
-@dataclass
+@dataclass(eq=False)
 class Live:
     """An open comparison with its states; `bundle` pools prompt versions, once the prompt is confounded."""
 
     comparison: Comparison
     state: ComparisonState
     bundle: ComparisonState | None = None
+    # an error came while its state was changed: only what is stored can be trusted
+    is_doubtful: bool = False
+    # rows that were left out since somebody last looked, by metric
+    left_out: dict[str, Malformed] = field(default_factory=dict)
+
+    def leave_out(self, found: dict[str, Malformed]) -> None:
+        """Note rows that cannot be counted."""
+        for metric, more in found.items():
+            before = self.left_out.get(metric)
+            self.left_out[metric] = more if before is None else replace(before, n_rows=before.n_rows + more.n_rows)
 
     def change(self, comparison: Comparison) -> None:
         """The comparison learned something: a reference, weights, a kind of feedback."""
@@ -48,21 +60,20 @@ class Live:
         return self.state.frontiers.get(group, self.comparison.day_zero)
 
 
-def settle_until(store: Store, live: list[Live], now_minute: int, settled_at: datetime) -> list[Live]:
+def settle_until(store: Store, live: list[Live], now_minute: int, settled_at: datetime, learned: dict[str, Live]) -> None:
     """
     Settle every minute that is mature at `now_minute`: a few at first, more at a time (a day at most) while rows are few.
 
     What is cut how does not matter to the states; memory does not grow with what there is to catch up with.
 
-    Returns:
-        The comparisons that learned on the way what is collected.
+    Args:
+        learned: gets, by id, the comparisons that learn on the way what is collected.
     """
-    learned: dict[str, Live] = {}
     at_once = _FIRST_MINUTES
     while True:
         windows = {entry.comparison.comparison_id: _windows(entry, now_minute, at_once) for entry in live}
         if not any(windows.values()):
-            return list(learned.values())
+            return
         rows, n_read = _read(store, live, windows, learned)
         at_once = _next_step(at_once, n_read)
         write_settled(store, rows, settled_at)
@@ -72,9 +83,11 @@ def settle_until(store: Store, live: list[Live], now_minute: int, settled_at: da
             if reached:
                 part = by_comparison.get(entry.comparison.comparison_id, rows.clear())
                 frontiers = {group: to for group, (_, to) in reached.items()}
+                entry.is_doubtful = True
                 entry.state.advance(part, frontiers)
                 if entry.bundle is not None:
                     entry.bundle.advance(pooled(part), frontiers)
+                entry.is_doubtful = False
 
 
 def pooled(settled: pl.DataFrame) -> pl.DataFrame:
@@ -124,15 +137,20 @@ def _settle_group(
         return SETTLED.to_frame(), 0
     services = sorted({entry.comparison.rollout.service for entry in entries})
     routes = sorted({r for entry in entries for r in (entry.comparison.rollout.baseline, entry.comparison.rollout.candidate)})
-    rows = read_matured_rows(store, moment(start), moment(to), services=services, metrics=sorted(metrics), routes=routes)
+    read = read_matured_rows(store, moment(start), moment(to), services=services, metrics=sorted(metrics), routes=routes)
     arms = pl.concat([entry.comparison.arms for entry in entries])
+    rows, bad = split_rows(read)
+    if not bad.is_empty():
+        left_out = summary(bad, arms)
+        for entry in entries:
+            entry.leave_out(left_out.get(entry.comparison.comparison_id, {}))
     if group > 0:
         for entry in _discover(entries, rows, group):
             learned[entry.comparison.comparison_id] = entry
     references = pl.concat([entry.comparison.references for entry in entries])
     settled = settle(rows, arms, references, pl.concat([entry.comparison.expectations for entry in entries]))
     mine = settled.join(_belonging(entries, settled, group), on=["comparison_id", "metric", "evaluator"], how="semi")
-    return mine, rows.height
+    return mine, read.height
 
 
 def _metrics_of(entries: list[Live], group: int) -> set[str]:

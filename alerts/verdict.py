@@ -283,9 +283,13 @@ class Verdict:
     candidate_model: str
     n_baseline: int
     n_candidate: int
+    # rollup rows that changed after they were settled, and those that say nothing sensible: left out
     late_rows: int
     # the comparison whose acknowledged drift alarm this one goes on after; '' otherwise
     follows: str = ""
+    malformed_rows: int = 0
+    # why nothing further is settled or judged; '' while all goes well
+    trouble: str = ""
 
 
 _VERDICT = TypeAdapter(Verdict)

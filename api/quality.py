@@ -10,7 +10,7 @@ import polars as pl
 from api.times import Window
 from collector.attributes import FIELDS, MEMBERS, METADATA_DOCUMENTS, METADATA_PREFIXES, RAW_USAGE_DOCUMENTS
 from collector.content import CONTENT_KEYS
-from storage import quality
+from storage import quality, troubles
 from storage.client import Store
 
 # Attributes that are read as a family (messages by index, parameters), or belong to another convention than ours.
@@ -36,10 +36,11 @@ class Report(StrEnum):
     LATENESS = "lateness"
     UNATTACHED_EVALUATIONS = "unattached_evaluations"
     POISONOUS_TRACES = "poisonous_traces"
+    ROLLOUT_TROUBLES = "rollout_troubles"
 
 
 def read_report(store: Store, report: Report, window: Window) -> pl.DataFrame:
-    """One table; see the function of `storage.quality` for its columns."""
+    """One table; see the function of `storage.quality` or `storage.troubles` for its columns."""
     return _READERS[report](store, window)
 
 
@@ -62,4 +63,5 @@ _READERS: Mapping[Report, Callable[[Store, Window], pl.DataFrame]] = {
     Report.LATENESS: lambda store, window: quality.read_lateness(store, window.start, window.end),
     Report.UNATTACHED_EVALUATIONS: lambda store, window: quality.read_unattached_evaluations(store, window.start, window.end),
     Report.POISONOUS_TRACES: lambda store, _window: quality.read_poisonous_traces(store),
+    Report.ROLLOUT_TROUBLES: lambda store, _window: troubles.read_trouble_rows(store),
 }

@@ -30,6 +30,7 @@ PUBLIC_TABLES = frozenset(
         "poisonous_traces",
         "prices",
         "quarantine",
+        "rollout_troubles",
         "rollouts",
         "schema_migrations",
         "settled_minutes",

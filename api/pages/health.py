@@ -21,6 +21,7 @@ from storage.deliveries import read_delivery_counts
 from storage.job_runs import JobRun, JobState, read_job_runs
 from storage.ledger_report import read_ledger_balance, read_ledger_rows
 from storage.quarantine import read_quarantine
+from storage.troubles import TroubleKind
 
 router = APIRouter(include_in_schema=False)
 
@@ -108,6 +109,7 @@ class HealthView:
     deliveries: tuple[Row, ...]
     quarantine: tuple[Row, ...]
     poisonous: tuple[Row, ...]
+    rollouts: tuple[Row, ...]
     jobs: tuple[JobLine, ...]
     ledger_api: str
     # addresses of `GET /api/v1/quality/{report}`
@@ -139,6 +141,7 @@ def health_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLRe
         deliveries=_deliveries(read_delivery_counts(store).iter_rows(named=True)),
         quarantine=_quarantine(read_quarantine(store, "held", _MAX_ROWS).iter_rows(named=True)),
         poisonous=_poisonous(rows(Report.POISONOUS_TRACES, _MAX_ROWS)),
+        rollouts=_rollouts(rows(Report.ROLLOUT_TROUBLES, _MAX_ROWS)),
         jobs=newest_jobs(read_job_runs(store)),
         ledger_api=link("/api/v1/ledger", {"from": start}),
         reports={report.value: link(f"/api/v1/quality/{report.value}", {"from": start}) for report in Report},
@@ -231,6 +234,21 @@ def _quarantine(rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
 
 def _poisonous(rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
     return tuple(Row(row["trace_id"], f"/traces/{row['trace_id']}", (row["state"], row["reason"])) for row in rows)
+
+
+def _rollouts(rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
+    """What keeps rollouts from being judged, or rows of theirs from counting."""
+    return tuple(
+        Row(
+            row["rollout"],
+            f"/rollouts/{row['rollout']}",
+            (
+                "Not judged" if row["kind"] == TroubleKind.STOPPED else f"{formats.plural(row['n_rows'], 'row')} left out",
+                row["detail"],
+            ),
+        )
+        for row in rows
+    )
 
 
 def newest_jobs(runs: Iterable[JobRun]) -> tuple[JobLine, ...]:

@@ -105,7 +105,7 @@ def act_on_quarantined(
 def quality(services: ServicesDep, _key: Reader, query: Annotated[WindowQuery, Query()]) -> dict[str, Any]:
     """
     Coverage by route, unpriced models, unmapped attributes (of a sample), quality flags, late verdicts, evaluations whose target
-    has not arrived, traces set aside.
+    has not arrived, traces set aside, rollouts that an error of their own keeps from being judged or counting all rows.
     """
     window = query.window(services)
     return {report.value: to_items(read_report(services.store, report, window)) for report in Report}

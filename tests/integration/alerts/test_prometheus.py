@@ -19,8 +19,9 @@ import pytest
 
 from alerts.exposition import DeliveryStatus, RolloutStatus, exposition
 from alerts.verdict import Outcome, VerdictKind
+from storage.troubles import Trouble, TroubleKind
 from tests.support.peers import free_port, peer, until
-from tests.support.rollout_story import ROLLOUT, scorecard, verdict
+from tests.support.rollout_story import AS_OF, ROLLOUT, scorecard, verdict
 
 DOCS = Path(__file__).parents[3] / "docs"
 RULES = DOCS / "prometheus-rules.yml"
@@ -46,13 +47,18 @@ def delivery_status() -> DeliveryStatus:
             "n_attempts": [9, 4],
         }
     )
-    return DeliveryStatus(alerts, deliveries, {"alertmanager am:9093": 2})
+    return DeliveryStatus(alerts, deliveries, {"alertmanager am:9093": 2}, {ROLLOUT: 1})
 
 
 def page() -> str:
     quiet = verdict(VerdictKind.NO_HARM_SEEN)
     others = [RolloutStatus(f"other-{gate}", replace(quiet, gate=gate), None) for gate in (Outcome.PASS, Outcome.UNDETERMINED)]
-    known = [RolloutStatus(ROLLOUT, verdict(), scorecard()), *others, RolloutStatus("new", None, None)]
+    troubles = [
+        Trouble(ROLLOUT, TroubleKind.MALFORMED_ROWS, comparison, "cost", n, "", False, AS_OF)
+        for comparison, n in (("a", 2), ("b", 3))
+    ]
+    stopped = Trouble("new", TroubleKind.STOPPED, "", "", 0, "settling: an error", False, AS_OF)
+    known = [RolloutStatus(ROLLOUT, verdict(), scorecard(), troubles), *others, RolloutStatus("new", None, None, [stopped])]
     return exposition(known, delivery_status())
 
 
@@ -141,6 +147,15 @@ def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     linted = subprocess.run([PROMTOOL, "check", "metrics"], input=page(), capture_output=True, text=True, check=False)
     assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+def test_rollouts_in_trouble_are_seen() -> None:
+    lines = page().splitlines()
+    # 2 rows of one comparison and 3 of the next
+    assert f'spanwise_malformed_rows{{metric="cost",rollout="{ROLLOUT}"}} 5.0' in lines
+    assert 'spanwise_rollout_stopped{rollout="new"} 1.0' in lines
+    assert f'spanwise_rollout_stopped{{rollout="{ROLLOUT}"}} 0.0' in lines
+    assert f'spanwise_alerting_failures_total{{subject="{ROLLOUT}"}} 1.0' in lines
 
 
 def test_unknown_is_absent_not_zero() -> None:
