@@ -95,7 +95,15 @@ def test_every_table_of_a_rollout_and_of_data_health_has_its_file(client: TestCl
             if "format=csv" in link:
                 files[urlsplit(link).path.rsplit("/", 1)[-1]] = client.get(link).text
     parts = {"scorecard", "cost", "mix", "guards", "latency", "scores", "unknown", "series"}
-    reports = {"coverage", "unpriced_models", "lateness", "unmapped_attributes", "quality_flags", "poisonous_traces"}
+    reports = {
+        "coverage",
+        "unpriced_models",
+        "lateness",
+        "unmapped_attributes",
+        "quality_flags",
+        "poisonous_traces",
+        "rollout_troubles",
+    }
     assert parts | reports | {"ledger", "jobs", "deliveries", "quarantine"} == set(files)
     card = story.scorecard()
     mix = pl.read_csv(io.StringIO(files["mix"]))
