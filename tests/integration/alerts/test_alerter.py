@@ -263,10 +263,10 @@ def test_what_is_due_is_sent_even_when_judging_fails(scene: Scene) -> None:
     assert scene.notices() == ["firing"]
 
 
-def test_only_the_holder_of_the_lease_works_and_the_next_takes_over(scene: Scene) -> None:
+def test_only_the_holder_of_the_lease_works_and_the_next_takes_over(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.evaluator.verdicts = [verdict()]
     # an embedded engine has one owner and needs no lease; the store drops leases that are days old by its own clock
-    scene.store.is_embedded = False
+    monkeypatch.setattr(scene.store, "is_embedded", False)
     scene.wall.set(datetime.now(UTC))
     first, second = scene.start(with_lease=True), scene.start(with_lease=True)
     assert [known.rollout for known in first.evaluate()] == [ROLLOUT]

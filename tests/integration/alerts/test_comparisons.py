@@ -36,11 +36,6 @@ ROLLOUT = RolloutConfig(
 DRIFT = ROLLOUT.model_copy(update={"mode": "drift"})
 
 
-@pytest.fixture
-def store(fresh_store: Store) -> Store:
-    return fresh_store
-
-
 def stored(store: Store, scenario: Scenario, seed: int = 3) -> pl.DataFrame:
     """The scenario's traces, with their rollup rows in the store."""
     frame = traces(scenario, seed)
@@ -275,12 +270,17 @@ def test_an_established_candidate_without_a_holdback(store: Store) -> None:
     assert [alert[1] for alert in watch.alerts()] == [AlertState.RESOLVED, AlertState.ACCEPTED]
 
 
-def test_history_that_is_imported_pages_nobody(store: Store) -> None:
+def imported(store: Store, *, days_later: int) -> tuple[Alerter, FixedClock]:
+    """A day and a half of a much worse candidate, seen for the first time days after it began."""
     worse = tuple(replace(cohort, harm=0.3) for cohort in COHORTS)
     scenario = replace(BASE, cohorts=worse, history_days=1.0, days=1.5, traces_per_day=900.0)
     stored(store, scenario)
-    clock = FixedClock(scenario.start + 30 * DAY)
-    alerter = Alerter(store, AlertsConfig(), clock, rollouts=(ROLLOUT,), wall=clock)
+    clock = FixedClock(scenario.start + days_later * DAY)
+    return Alerter(store, AlertsConfig(), clock, rollouts=(ROLLOUT,), wall=clock), clock
+
+
+def test_history_that_is_imported_pages_nobody(store: Store) -> None:
+    alerter, clock = imported(store, days_later=30)
     for _ in range(3):
         [verdict] = alerter.evaluate()
         clock.set(clock.now() + HOUR)
@@ -295,11 +295,7 @@ def test_history_that_is_imported_pages_nobody(store: Store) -> None:
 
 
 def test_a_rollout_that_goes_on_after_its_history_was_imported_is_told(store: Store) -> None:
-    worse = tuple(replace(cohort, harm=0.3) for cohort in COHORTS)
-    scenario = replace(BASE, cohorts=worse, history_days=1.0, days=1.5, traces_per_day=900.0)
-    stored(store, scenario)
-    clock = FixedClock(scenario.start + 2 * DAY)
-    alerter = Alerter(store, AlertsConfig(), clock, rollouts=(ROLLOUT,), wall=clock)
+    alerter, clock = imported(store, days_later=2)
     [verdict] = alerter.evaluate()
     assert verdict.pages
     assert all(page.decided_at < verdict.opened_at for page in verdict.pages)
