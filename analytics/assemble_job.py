@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -24,6 +24,7 @@ from storage.whole_traces import read_whole_traces
 
 log = structlog.get_logger(__name__)
 
+_HOUR = timedelta(hours=1)
 _MOST_SET_ASIDE = 20
 """Traces that one run sets aside; more of them fail it."""
 
@@ -47,10 +48,11 @@ class AssembleJob:
         self._seen_evaluations = Seen(overlap)
         self._watermark = EPOCH
         self._n_set_aside = 0
+        self._poisonous: set[str] | None = None
 
     def run(self, recorder: Recorder, book: PriceBook) -> str:
         upto = read_store_time(self._store)
-        self._n_set_aside = 0
+        self._begin()
         self._watermark = max(self._watermark, read_watermark(self._store, self.kind) or EPOCH)
         first = start = self._seen_traces.start(self._watermark)
         n_traces = n_evaluations = 0
@@ -75,13 +77,18 @@ class AssembleJob:
 
     def rebuild(self, recorder: Recorder, book: PriceBook, since: datetime, until: datetime) -> int:
         """Facts and outcomes again of every trace with a span that started in [since, until); returns how many traces."""
-        n_traces = self._n_set_aside = 0
-        hours = read_span_hours(self._store, since, until)
-        for done, hour in enumerate(hours, 1):
-            times = read_traces_between(self._store, max(since, hour), min(until, hour + timedelta(hours=1)))
+        self._begin()
+        n_traces = 0
+        windows = list(_windows(read_span_hours(self._store, since, until), self._rules.batch_spans))
+        for done, (first, last) in enumerate(windows, 1):
+            times = read_traces_between(self._store, max(since, first), min(until, last + _HOUR))
             n_traces += self._assemble_traces(times, recorder, book)
-            recorder.advance(0.9 * done / len(hours))
+            recorder.advance(0.9 * done / len(windows))
         return n_traces
+
+    def _begin(self) -> None:
+        self._n_set_aside = 0
+        self._poisonous = None
 
     def _read_window(self, start: datetime, upto: datetime) -> tuple[pl.DataFrame, pl.DataFrame, datetime]:
         """What both feeds have that is new (`TOUCHED_TRACES`, `TOUCHED_EVALUATIONS`), and up to which moment."""
@@ -143,10 +150,28 @@ class AssembleJob:
             reason = f"{type(error).__name__}: {error}"[:2_000]
             log.warning("trace_set_aside", trace_id=trace_id, reason=reason)
             write_poisonous_trace(self._store, trace_id, reason)
+            self._poisonous = None
             self._n_set_aside += 1
             return
-        cured = set(read_poisonous_traces(self._store)) & set(times["trace_id"])
-        write_cured_traces(self._store, sorted(cured))
+        if self._poisonous is None:
+            self._poisonous = set(read_poisonous_traces(self._store))
+        if self._poisonous and (cured := self._poisonous.intersection(times["trace_id"])):
+            write_cured_traces(self._store, sorted(cured))
+            self._poisonous -= cured
+
+
+def _windows(hours: Sequence[tuple[datetime, int]], n_spans: int) -> Iterator[tuple[datetime, datetime]]:
+    """First and last of neighbouring hours of up to `n_spans` spans together; a fuller hour is alone."""
+    window: list[datetime] = []
+    n = 0
+    for hour, in_hour in hours:
+        if window and n + in_hour > n_spans:
+            yield window[0], window[-1]
+            window, n = [], 0
+        window.append(hour)
+        n += in_hour
+    if window:
+        yield window[0], window[-1]
 
 
 def _batches(times: pl.DataFrame, n_spans: int) -> Iterator[pl.DataFrame]:

@@ -23,10 +23,11 @@ def require(frame: pl.DataFrame, schema: ShapeType, name: str) -> None:
     Raises:
         FrameShapeError: a column is missing or has another type; all problems are listed at once.
     """
+    found = frame.schema
     problems = [
-        f"{column}: missing" if column not in frame.schema else f"{column}: {frame.schema[column]} instead of {dtype}"
+        f"{column}: missing" if column not in found else f"{column}: {found[column]} instead of {dtype}"
         for column, dtype in schema.items()
-        if frame.schema.get(column) != dtype
+        if found.get(column) != dtype
     ]
     if problems:
         raise FrameShapeError(name, problems)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -64,7 +65,7 @@ class OutcomeStep:
     def of_assembled(self, spans: pl.DataFrame, facts: pl.DataFrame, computed_at: datetime) -> int:
         """Outcomes of traces just assembled: their spans (`ASSEMBLY_SPANS`) and facts (`TRACE_FACTS`); returns rows written."""
         times = spans.group_by("trace_id").agg(first_start=pl.col("start_time").min(), last_start=pl.col("start_time").max())
-        return self._settle(self._load(times, facts, _named(spans, "response_id")), computed_at)
+        return self._settle(self._load(times, facts, lambda: _named(spans, "response_id")), computed_at)
 
     def of_traces(self, times: pl.DataFrame, computed_at: datetime) -> int:
         """Outcomes of some traces (`TRACE_TIMES`) whose facts are written; returns rows written."""
@@ -84,13 +85,13 @@ class OutcomeStep:
         return self._write(judged, computed_at)
 
     def _load_written(self, times: pl.DataFrame) -> _Judged | None:
-        return self._load(times, read_trace_facts(self._store, times), read_response_ids(self._store, times))
+        return self._load(times, read_trace_facts(self._store, times), lambda: read_response_ids(self._store, times))
 
-    def _load(self, times: pl.DataFrame, facts: pl.DataFrame, responses: list[str]) -> _Judged | None:
+    def _load(self, times: pl.DataFrame, facts: pl.DataFrame, responses: Callable[[], list[str]]) -> _Judged | None:
         by_session, by_response = read_named_kinds(self._store)
         sessions = _named(facts, "session_id") if by_session else []
         traces = facts["trace_id"].unique().to_list()
-        evaluations = read_evaluations_about(self._store, traces, sessions, responses if by_response else [])
+        evaluations = read_evaluations_about(self._store, traces, sessions, responses() if by_response else [])
         if evaluations.is_empty():
             return None
         asked = _named(evaluations, "target_session_id")
@@ -109,8 +110,9 @@ class OutcomeStep:
     def _moved(self, judged: _Judged) -> list[str]:
         """Traces outside of these that an evaluation belongs to now, or belonged to until now."""
         changed = judged.known_targets.join(judged.targets, on=["evaluation_id", "trace_id"], how="anti")
-        inside = set(judged.times["trace_id"])
-        return sorted((set(judged.targets["trace_id"]) | set(changed["trace_id"])) - inside)
+        named = pl.concat([judged.targets.select("trace_id"), changed.select("trace_id")])
+        others = named.join(judged.times, on="trace_id", how="anti")
+        return others["trace_id"].unique().sort().to_list()
 
     def _write(self, judged: _Judged, computed_at: datetime) -> int:
         traces = judged.facts.select("trace_id", "mirror_role", "started_at", "service_name")
@@ -139,4 +141,5 @@ class OutcomeStep:
 
 def _named(frame: pl.DataFrame, column: str) -> list[str]:
     """The distinct values of a column that are not empty, sorted."""
-    return frame.filter(pl.col(column) != "")[column].unique().sort().to_list()
+    values = frame[column].unique().sort()
+    return values.filter(values != "").to_list()

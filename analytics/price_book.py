@@ -44,6 +44,7 @@ SPANS_TO_PRICE = pl.Schema(
 # Public prices change at most at half-hours (off-peak hours), so one answer serves a model for half an hour.
 _SLOT = "30m"
 _KEY = ["provider", "request_model", "response_model", "slot", "epoch", "tier"]
+_ASSUMED = ["failed_free", "lower_bound"]
 _RATES = [field.name for field in fields(Rates)]
 
 
@@ -78,22 +79,28 @@ class PriceBook:
             and `cost_lower_bound`.
         """
         require(spans, SPANS_TO_PRICE, "spans to price")
-        rated = self._with_rates(spans)
-        return (
-            rated.with_columns(computed_cost_usd=_money(_femto_cost()))
+        is_call = spans.select(_is_call()).to_series()
+        priced = (
+            self._with_rates(spans.select(*SPANS_TO_PRICE).filter(is_call))
+            .with_columns(computed_cost_usd=_money(_femto_cost()))
             .with_columns(_source().alias("cost_source"))
-            .with_columns(_cost().alias("cost_usd"), _flags().alias("quality_flags"))
-            .drop([*_RATES, "slot", "epoch", "tier"])
+            .select(_cost().alias("cost_usd"), "computed_cost_usd", "cost_source")
         )
+        # most spans are no calls: their rows are empty
+        rows = pl.select(pl.when(is_call).then(is_call.cum_sum() - 1)).to_series()
+        cost, computed, source = (column.gather(rows) for column in priced)
+        spans = spans.with_columns(cost, computed, source.fill_null(""))
+        is_assumed = priced["cost_source"].is_in(_ASSUMED).any()
+        return spans.with_columns(_flags().alias("quality_flags")) if is_assumed else spans
 
-    def _with_rates(self, spans: pl.DataFrame) -> pl.DataFrame:
+    def _with_rates(self, calls: pl.DataFrame) -> pl.DataFrame:
         moments = pl.Series([m.astimezone(UTC) for m in self._moments], dtype=pl.Datetime("ns", "UTC"))
-        keyed = spans.with_columns(
+        keyed = calls.with_columns(
             slot=pl.col("start_time").dt.truncate(_SLOT),
-            epoch=moments.search_sorted(spans["start_time"], side="right"),
-            tier=pl.Series(TIERS, dtype=pl.UInt64).search_sorted(spans["input_tokens"].fill_null(0), side="left"),
+            epoch=moments.search_sorted(calls["start_time"], side="right"),
+            tier=pl.Series(TIERS, dtype=pl.UInt64).search_sorted(calls["input_tokens"].fill_null(0), side="left"),
         )
-        wanted = keyed.filter(_is_call()).select(_KEY).unique()
+        wanted = keyed.select(_KEY).unique()
         rows = [key | asdict(self._rates(*key.values())) for key in wanted.iter_rows(named=True)]
         rates = pl.DataFrame(rows, schema={**wanted.schema, **RATE_SCHEMA})
         return keyed.join(rates, on=_KEY, how="left", maintain_order="left")
@@ -206,11 +213,8 @@ def _has_usage() -> pl.Expr:
 
 
 def _source() -> pl.Expr:
-    is_call = _is_call()
     return (
-        pl.when(~is_call)
-        .then(pl.lit(""))
-        .when((pl.col("source") == "configured") & pl.col("computed_cost_usd").is_not_null())
+        pl.when((pl.col("source") == "configured") & pl.col("computed_cost_usd").is_not_null())
         .then(pl.lit("configured"))
         .when(pl.col("reported_cost_usd") > 0)
         .then(pl.lit("reported"))
@@ -231,14 +235,12 @@ def _cost() -> pl.Expr:
         .then(pl.col("computed_cost_usd"))
         .when(pl.col("cost_source") == "reported")
         .then(pl.col("reported_cost_usd"))
-        .when(pl.col("cost_source").is_in(["failed_free", "lower_bound"]))
+        .when(pl.col("cost_source").is_in(_ASSUMED))
         .then(zero)
     )
 
 
 def _flags() -> pl.Expr:
-    flag = pl.when(pl.col("cost_source").is_in(["failed_free", "lower_bound"])).then(
-        pl.concat_list(pl.format("cost_{}", "cost_source"))
-    )
+    flag = pl.when(pl.col("cost_source").is_in(_ASSUMED)).then(pl.concat_list(pl.format("cost_{}", "cost_source")))
     merged = pl.concat_list("quality_flags", flag).list.unique().list.sort()
     return pl.when(flag.is_not_null()).then(merged).otherwise(pl.col("quality_flags"))

@@ -28,11 +28,10 @@ def read_trace_times(store: Store, traces: Sequence[str], received_since: dateti
     return _shaped(store.frame(load("read_trace_times"), parameters), TRACE_TIMES)
 
 
-def read_span_hours(store: Store, since: datetime, until: datetime) -> list[datetime]:
-    """Hours with a span that started in [since, until), in order."""
+def read_span_hours(store: Store, since: datetime, until: datetime) -> list[tuple[datetime, int]]:
+    """Hours with a span that started in [since, until), in order, and how many did (copies included)."""
     frame = store.frame(load("read_span_hours"), {"since": since, "until": until})
-    hours: list[datetime] = pl.from_epoch(frame["hour"], "s").dt.replace_time_zone("UTC").to_list()
-    return hours
+    return list(frame.select(pl.from_epoch("hour", "s").dt.replace_time_zone("UTC"), "n_spans").iter_rows())
 
 
 def read_traces_between(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
@@ -54,6 +53,8 @@ def read_response_ids(store: Store, times: pl.DataFrame) -> list[str]:
 
 def read_shadow_spans(store: Store, times: pl.DataFrame) -> pl.DataFrame:
     """Spans of some traces that are shadow traffic (`trace_id`, `span_id`); `times`: `TRACE_TIMES`."""
+    if times.is_empty():
+        return pl.DataFrame(schema={"trace_id": pl.String, "span_id": pl.String})
     return store.frame(load("read_shadow_spans"), hours_and_traces(times)).select("trace_id", "span_id")
 
 
@@ -73,16 +74,22 @@ def read_named_kinds(store: Store) -> tuple[bool, bool]:
 
 def read_session_index(store: Store, sessions: Sequence[str]) -> pl.DataFrame:
     """Every trace of some sessions (`SESSION_INDEX`)."""
+    if not sessions:
+        return SESSION_INDEX.to_frame()
     return _shaped(store.frame(load("read_session_index"), {"sessions": list(sessions)}), SESSION_INDEX)
 
 
 def read_response_index(store: Store, responses: Sequence[str]) -> pl.DataFrame:
     """Every span that some response ids name (`RESPONSE_INDEX`)."""
+    if not responses:
+        return RESPONSE_INDEX.to_frame()
     return _shaped(store.frame(load("read_response_index"), {"responses": list(responses)}), RESPONSE_INDEX)
 
 
 def read_targets(store: Store, evaluations: Sequence[str]) -> pl.DataFrame:
     """Where some evaluations' targets were found so far (`EVALUATION_TARGETS`)."""
+    if not evaluations:
+        return EVALUATION_TARGETS.to_frame()
     return _shaped(store.frame(load("read_targets"), {"evaluations": list(evaluations)}), EVALUATION_TARGETS)
 
 

@@ -6,10 +6,9 @@ import copy
 import fcntl
 import os
 import queue
-import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Any, Self, cast
 
@@ -26,6 +25,7 @@ from storage.cluster import SETTINGS as cluster_settings
 from storage.cluster import Cluster
 from storage.config import StorageConfig
 from storage.errors import DataDirectoryBusyError, QueryLimitError, StoreRefusedError, StoreUnavailableError
+from storage.parameters import bound
 
 DATABASE = "spanwise"
 
@@ -55,7 +55,6 @@ _ENGINE_CONFIG = """<clickhouse>
 # Between here and a server: whole bodies, and the Arrow format's own way.
 _COMPRESS = {"lz4": lz4.frame.compress, "zstd": zstandard.compress}
 _ARROW_COMPRESSION = {None: "none", "lz4": "lz4_frame", "zstd": "zstd"}
-_PLAIN_WORDS = re.compile(r"[0-9A-Za-z_.:-]*")
 
 
 class DirectoryOwner:
@@ -106,7 +105,7 @@ class Store:
         self._settings = SETTINGS | (cluster_settings if cluster else {}) | own
         self._owner = owner
         self._idle: queue.LifoQueue[Client] = queue.LifoQueue()
-        self._limited: list[Store] = []
+        self._others: list[Store] = []
         self._has_limits = False
         with self._translated():
             first = clickhouse_connect.get_client(**self._arguments)
@@ -148,14 +147,17 @@ class Store:
         return cls(connection_arguments(url, settings), database_of(url) or database, None, cluster)
 
     def limited(self, limits: Mapping[str, Any]) -> Store:
-        """
-        The same store on connections of its own, whose statements the engine stops at `limits` (settings such as
-        `max_execution_time`); those raise `QueryLimitError`. It is closed with this one.
-        """
+        """As `with_settings`, whose statements the engine stops at `limits` (such as `max_execution_time`): `QueryLimitError`."""
+        other = self.with_settings(limits)
+        other._has_limits = True
+        return other
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Store:
+        """The same store on connections of its own, with settings of the engine. It is closed with this one."""
         other = copy.copy(self)
-        other._settings = {**self._settings, **limits}
-        other._owner, other._idle, other._limited, other._has_limits = None, queue.LifoQueue(), [], True
-        self._limited.append(other)
+        other._settings = {**self._settings, **settings}
+        other._owner, other._idle, other._others = None, queue.LifoQueue(), []
+        self._others.append(other)
         return other
 
     @property
@@ -174,13 +176,13 @@ class Store:
 
     def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> pa.Table:
         """Run a query and return its whole result as an Arrow table."""
-        with self._connection() as client:
-            return client.query_arrow(sql, parameters=_bound(parameters), settings=dict(settings or {}))
+        with self._connection() as client, self._bound(sql, parameters) as (text, values):
+            return client.query_arrow(text, parameters=values, settings=dict(settings or {}))
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing."""
-        with self._connection() as client:
-            client.command(sql, parameters=_bound(parameters), settings=dict(settings or {}))
+        with self._connection() as client, self._bound(sql, parameters) as (text, values):
+            client.command(text, parameters=values, settings=dict(settings or {}))
 
     def insert(self, table: str, frame: pl.DataFrame, settings: Mapping[str, Any] | None = None) -> None:
         """Append `frame` to `table`; columns that the frame lacks take their defaults."""
@@ -222,7 +224,7 @@ class Store:
             client.raw_insert(table, insert_block=file, fmt="Parquet", settings={"input_format_skip_unknown_fields": 1})
 
     def close(self) -> None:
-        for other in self._limited:
+        for other in self._others:
             other.close()
         while True:
             try:
@@ -231,6 +233,10 @@ class Store:
                 break
         if self._owner is not None:
             self._owner.release()
+
+    def _bound(self, sql: str, parameters: Mapping[str, Any] | None) -> AbstractContextManager[tuple[str, dict[str, Any]]]:
+        # a question with limits may be forbidden to read files
+        return bound(sql, parameters, reads_files=self.is_embedded and not self._has_limits)
 
     @contextmanager
     def _connection(self) -> Iterator[Client]:
@@ -265,26 +271,3 @@ class Store:
 
 def _server_settings(compression: str | None) -> dict[str, Any]:
     return {"output_format_arrow_compression_method": _ARROW_COMPRESSION[compression]}
-
-
-class _Text:
-    """A bound value that is already written the way ClickHouse reads it."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __str__(self) -> str:
-        return self._text
-
-
-def _bound(parameters: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: _list_of_ids(value) or value for name, value in (parameters or {}).items()}
-
-
-def _list_of_ids(value: object) -> _Text | None:
-    """A long list of plain words, quoted at once: the driver escapes character by character, a second for 30,000 trace ids."""
-    if not isinstance(value, list) or len(value) < 64 or not all(type(item) is str for item in value):
-        return None
-    if not _PLAIN_WORDS.fullmatch("".join(value)):
-        return None
-    return _Text("['" + "','".join(value) + "']")

@@ -217,6 +217,10 @@ def write_span_facts(store: Store, facts: pl.DataFrame, spans: pl.DataFrame, com
     """
     hour = pl.col("start_time").dt.truncate("1h").dt.cast_time_unit("ms").alias("start_hour")
     rows = facts.select(hour, *SPAN_FACTS)
+    if rows.height == spans.height:
+        # no span has a copy
+        _write(store, "span_facts", rows, rows[:0].select(_SPAN_KEY), computed_at)
+        return
     # a copy that started in another hour may have left a row there
     lost = spans.select("trace_id", "span_id", hour).unique().join(rows, on=_SPAN_KEY, how="anti")
     _write(store, "span_facts", rows, lost, computed_at)
@@ -278,6 +282,8 @@ def _read_live(store: Store, query: str, traces: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.col("started_at").cast(_TIME))
 
 
+# The rows of one insert have different keys: there is nothing to look for among them.
+_AS_THEY_ARE = {"optimize_on_insert": 0, "input_format_parallel_parsing": 0}
 _IDS = ("trace_id", "span_id", "session_id", "user_id", "mirror_group", "logical_call_id", "evaluation_id")
 
 
@@ -287,7 +293,7 @@ def _write(store: Store, table: str, rows: pl.DataFrame, lost: pl.DataFrame, com
     # Names repeat: as numbers and a dictionary the store need not find that out row by row. One chunk has one dictionary.
     named = cs.string() - cs.by_name(*_IDS, require_all=False)
     live = rows.rechunk().with_columns(named.cast(pl.Categorical), version, is_deleted=pl.lit(0, dtype=pl.UInt8))
-    store.insert(table, live)
+    store.insert(table, live, _AS_THEY_ARE)
     # A row that moved within its hour keeps its sorting key: the live row must outrank what takes the old one back.
     before = (version - pl.duration(microseconds=1, time_unit="ns")).alias("computed_at")
     store.insert(table, lost.with_columns(before, is_deleted=pl.lit(1, dtype=pl.UInt8)))

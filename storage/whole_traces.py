@@ -28,8 +28,6 @@ HINT_KEYS = (
 """RE2: attribute keys that say something about retries, fallbacks, or the purpose of a call."""
 
 _KEY = ["trace_id", "span_id", "start_time"]
-# Names that repeat come as numbers and a dictionary, half the work of writing each out.
-_AS_DICTIONARIES = {"output_format_arrow_low_cardinality_as_dictionary": 1}
 
 
 def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
@@ -50,8 +48,9 @@ def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
     whole = _widened(known, *(_read_hours(store, some, some["first_start"].min()) for some in groups))
     spans = _read_between(store, whole)
     # Without a root the rest may be of any age; with one, what is left is a span that follows its trace.
-    is_torn = (pl.col("parent_span_id") != "").all().over("trace_id")
-    torn = whole.join(spans.filter(is_torn), on="trace_id", how="semi")
+    rooted = spans.select(pl.col("trace_id").filter(pl.col("parent_span_id") == ""))
+    rootless = whole.join(rooted, on="trace_id", how="anti")
+    torn = rootless.join(spans, on="trace_id", how="semi")
     if torn.is_empty():
         return spans
     wider = _widened(torn, _read_hours(store, torn, None)).join(torn, on=torn.columns, how="anti")
@@ -86,19 +85,18 @@ def _read_hours(store: Store, traces: pl.DataFrame, first: object) -> pl.DataFra
 
 def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
     where = {"trace_ids": traces["trace_id"].to_list(), "hours": _hours(traces)}
-    spans = store.frame(load("read_whole_traces"), where | {"hint_keys": HINT_KEYS}, _AS_DICTIONARIES)
+    spans = store.frame(load("read_whole_traces"), where | {"hint_keys": HINT_KEYS})
     is_telling = pl.col("has_more").cast(pl.Boolean) | pl.col("status").is_in(["error", "timeout"])
-    telling = spans.filter(is_telling)["trace_id"].unique()
-    spans = spans.drop("has_more")
-    if telling.is_empty():
-        spans = spans.with_columns(hints=pl.lit([], dtype=ASSEMBLY_SPANS["hints"]), input_hash=pl.lit(None, dtype=pl.UInt64))
-    else:
-        more = store.frame(load("read_trace_hints"), where | {"trace_ids": telling.to_list(), "hint_keys": HINT_KEYS})
-        spans = (
-            spans.drop("resource_route", "resource_cohort")
-            .join(more.drop("content"), on=_KEY, how="left")
-            .with_columns(pl.col("hints").fill_null([]), pl.col("resource_route", "resource_cohort").fill_null(""))
+    telling = spans.select(pl.col("trace_id").filter(is_telling).unique())
+    spans = spans.drop("has_more").with_columns(hints=pl.lit([], ASSEMBLY_SPANS["hints"]), input_hash=pl.lit(None, pl.UInt64))
+    if not telling.is_empty():
+        more = store.frame(load("read_trace_hints"), where | {"trace_ids": telling["trace_id"].to_list(), "hint_keys": HINT_KEYS})
+        is_told = spans["trace_id"].is_in(telling["trace_id"].implode())
+        told = spans.filter(is_told).drop("resource_route", "resource_cohort", "hints", "input_hash")
+        told = told.join(more.drop("content"), on=_KEY, how="left").with_columns(
+            pl.col("hints").fill_null([]), pl.col("resource_route", "resource_cohort").fill_null("")
         )
+        spans = pl.concat([spans.filter(~is_told), told.select(spans.columns).cast(spans.schema)])
     return spans.select(pl.col(name).cast(kind) for name, kind in ASSEMBLY_SPANS.items())
 
 

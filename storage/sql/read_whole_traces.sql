@@ -1,4 +1,6 @@
 -- All spans of some traces, as far as assembly and pricing need them. Keys are looked at, not values: those may hold whole prompts.
+-- Names that repeat come as numbers and a dictionary, half the work of writing each out. (Said here: the embedded driver asks for a
+-- statement's settings and puts them back by statements of their own.)
 SELECT
     trace_id, span_id, parent_span_id, name, start_time, end_time, service_name, environment, scope_name, kind, operation, model_route,
     cohort, '' AS resource_route, '' AS resource_cohort, request_model, response_model, provider, prompt_name, prompt_version,
@@ -14,3 +16,4 @@ SELECT
         OR arrayExists(k -> k IN ('rollout.route', 'rollout.cohort'), resource_attributes.keys) AS has_more
 FROM span_records FINAL
 PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
+SETTINGS output_format_arrow_low_cardinality_as_dictionary = 1

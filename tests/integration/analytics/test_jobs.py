@@ -30,6 +30,7 @@ from storage.job_runs import JobState, read_job_runs, read_watermark
 from storage.metrics import Grain, read_metric_rows, write_metric_rows
 from storage.poisonous import read_poisonous_traces
 from storage.quality import read_unattached_evaluations
+from storage.whole_traces import read_whole_traces
 from tests.support.merging import merge_rows
 from tests.support.span_rows import START, make_evaluation, make_trace, random_story, write_evaluations, write_spans
 from tests.support.units import outcomes_frame, random_units, units_frame
@@ -285,6 +286,28 @@ def test_backfill_gives_identical_results_with_progress(store: Store) -> None:
     assert shares
     assert_frame_equal(rollups(store), before)
     assert_frame_equal(facts(store), known)
+
+
+def test_backfill_takes_quiet_hours_together(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for n in range(6):
+        write_spans(store, make_trace(n, started_at=START + n * HOUR))
+    n_spans = store.frame("SELECT count() AS n FROM span_records")["n"].item()
+    sizes: list[int] = []
+
+    def counted(store: Store, times: pl.DataFrame) -> pl.DataFrame:
+        spans = read_whole_traces(store, times)
+        sizes.append(spans.height)
+        return spans
+
+    monkeypatch.setattr("analytics.assemble_job.read_whole_traces", counted)
+    for batch_spans, expected in ((n_spans, [n_spans]), (n_spans // 2, [n_spans // 2] * 2), (1, [n_spans // 6] * 6)):
+        sizes.clear()
+        run = make_jobs(store, AnalyticsConfig(jobs=JobRules(batch_spans=batch_spans))).run(
+            "backfill", START - HOUR, START + 7 * HOUR
+        )
+        assert run.state is JobState.DONE, run.error
+        assert sizes == expected
+        assert facts(store).height == 6
 
 
 def test_a_new_price_counts_from_now_on_until_repriced(store: Store) -> None:
