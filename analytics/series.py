@@ -89,6 +89,7 @@ def read_series(
         pieces,
         seconds,
         metrics=known.sources,
+        statistics=known.statistics,
         group_by=[*columns, *extra],
         keep={DIMENSIONS[name]: list(values) for name, values in wanted.items()},
         without_environments=() if "environment" in wanted else (EXPERIMENT,),

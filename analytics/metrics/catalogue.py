@@ -29,8 +29,8 @@ class Metric:
     """
     One metric.
 
-    `unit` is of `headline`, the first of `columns`, which is what a chart draws. `sources` are the row metrics that are added up,
-    `evaluate` turns them into `columns`: rows, keys, step in seconds.
+    `unit` is of `headline`, the first of `columns`, which is what a chart draws. `statistics` of the row metrics `sources` are
+    added up, `evaluate` turns them into `columns`: rows, keys, step in seconds.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Metric:
     unit: str
     columns: tuple[str, ...]
     sources: tuple[str, ...]
+    statistics: tuple[str, ...]
     evaluate: Evaluate
     has_histogram: bool = False
 
@@ -50,8 +51,22 @@ def _plain(function: Callable[[pl.DataFrame, list[str]], pl.DataFrame]) -> Evalu
     return lambda rows, keys, _: function(rows, keys)
 
 
-def _rate(name: str, description: str, function: Callable[[pl.DataFrame, list[str]], pl.DataFrame], *sources: str) -> Metric:
-    return Metric(name, description, "1", RATE_COLUMNS, sources, _plain(function))
+_FLAGS = ("n_eligible_all", "n_fail_all")
+_CALLS = ("n_value_all", "sum_value_all")
+_REPORTS = (*_FLAGS, "n_scored_all", "n_scored_matured")
+_VERDICTS = (*_REPORTS, "n_sampled_all")
+_VALUES = ("n_eligible_all", "n_value_all", "sum_value_all")
+_SCORES = (*_VALUES, "sum_squares_all", "n_value_matured")
+
+
+def _rate(
+    name: str,
+    description: str,
+    function: Callable[[pl.DataFrame, list[str]], pl.DataFrame],
+    statistics: tuple[str, ...],
+    *sources: str,
+) -> Metric:
+    return Metric(name, description, "1", RATE_COLUMNS, sources, statistics, _plain(function))
 
 
 def _all() -> list[Metric]:
@@ -69,28 +84,47 @@ def _all() -> list[Metric]:
         "refund": "a refund",
     }
     return [
-        _rate("eval_fail_rate", "share of decided verdicts that failed", eval_fail_rate, "eval_fail", "sampled"),
-        Metric("eval_score", "mean evaluator score per trace", "score", score.COLUMNS, ("eval_fail",), _plain(score.eval_score)),
+        _rate("eval_fail_rate", "share of decided verdicts that failed", eval_fail_rate, _VERDICTS, "eval_fail", "sampled"),
+        Metric(
+            "eval_score",
+            "mean evaluator score per trace",
+            "score",
+            score.COLUMNS,
+            ("eval_fail",),
+            _SCORES,
+            _plain(score.eval_score),
+        ),
         *[
-            _rate(f"{name}_rate", f"share of served traces with {what}", feedback_rate, name, "error")
+            _rate(f"{name}_rate", f"share of served traces with {what}", feedback_rate, _REPORTS, name, "error")
             for name, what in events.items()
         ],
-        _rate("overturn_rate", "share of human reviews that overturned the answer", overturn_rate, "overturn", "error"),
-        *[_rate(f"{name}_rate", f"share of served traces in which {why}", of, name) for name, (of, _, why) in flags.items()],
-        *[_rate(f"call_{name}_rate", f"share of logical calls in which {why}", of, name) for name, (_, of, why) in flags.items()],
-        Metric("latency", "duration of served traces", "ms", speed.COLUMNS, ("latency",), _plain(speed.latency), True),
-        Metric("time_to_first_token", "time to first token", "ms", speed.COLUMNS, ("ttft",), _plain(speed.latency), True),
-        Metric("cost_per_trace", "mean cost of a trace", "USD", cost.COLUMNS, ("cost",), _plain(cost.cost_per_trace)),
-        Metric("cost_per_1k_requests", "cost of 1,000 traces", "USD", cost.COLUMNS, ("cost",), _plain(cost_per_1k_requests)),
+        _rate("overturn_rate", "share of human reviews that overturned the answer", overturn_rate, _REPORTS, "overturn", "error"),
+        *[
+            _rate(f"{name}_rate", f"share of served traces in which {why}", of, _FLAGS, name)
+            for name, (of, _, why) in flags.items()
+        ],
+        *[
+            _rate(f"call_{name}_rate", f"share of logical calls in which {why}", of, _CALLS, name)
+            for name, (_, of, why) in flags.items()
+        ],
+        Metric("latency", "duration of served traces", "ms", speed.COLUMNS, ("latency",), _VALUES, _plain(speed.latency), True),
+        Metric(
+            "time_to_first_token", "time to first token", "ms", speed.COLUMNS, ("ttft",), _VALUES, _plain(speed.latency), True
+        ),
+        Metric("cost_per_trace", "mean cost of a trace", "USD", cost.COLUMNS, ("cost",), _VALUES, _plain(cost.cost_per_trace)),
+        Metric(
+            "cost_per_1k_requests", "cost of 1,000 traces", "USD", cost.COLUMNS, ("cost",), _VALUES, _plain(cost_per_1k_requests)
+        ),
         Metric(
             "tokens_per_trace",
             "mean tokens of a trace, prompt and completion",
             "tokens",
             tokens.COLUMNS,
             ("input_tokens", "output_tokens"),
+            _VALUES,
             _plain(tokens.tokens_per_trace),
         ),
-        Metric("throughput", "served traces per second", "1/s", load.COLUMNS, ("error",), load.throughput),
+        Metric("throughput", "served traces per second", "1/s", load.COLUMNS, ("error",), ("n_eligible_all",), load.throughput),
     ]
 
 
