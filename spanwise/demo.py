@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from spanwise.replay import messages
 from spanwise.scenario import Scenario
 from spanwise.scenarios import demo as demo_scenario
-from spanwise.sender import Sender
+from spanwise.sender import Sender, SendError
 from spanwise.simulate import traces
 from storage.errors import SpanwiseError
 
@@ -86,13 +86,16 @@ def run(*, wait: bool, seed: int, port: int) -> int:
         directory = Path(name)
         sink = _Sink()
         (directory / "spanwise.toml").write_text(_settings(scenario, sink.url), encoding="utf-8")
-        with _server(directory, port, console) as endpoints, httpx.Client(base_url=endpoints["api"], timeout=30) as api:
+        with (
+            _server(directory, port, console) as (endpoints, process),
+            httpx.Client(base_url=endpoints["api"], timeout=30) as api,
+        ):
             _replay(scenario, seed, endpoints, api, console)
             _judge(api, console)
             _report(api, endpoints["api"], sink, console)
             if wait:
                 console.print("\nThe pages stay up until you press Ctrl-C.")
-                _until_interrupted()
+                _until_interrupted(process)
         sink.close()
     return 0
 
@@ -125,8 +128,8 @@ url = "{sink}"
 
 
 @contextmanager
-def _server(directory: Path, port: int, console: Console) -> Iterator[dict[str, str]]:
-    """`spanwise serve` as a process of its own, as a user would start it."""
+def _server(directory: Path, port: int, console: Console) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes]]]:
+    """`spanwise serve` as a process of its own, as a user would start it; where its doors are."""
     log_path = directory / "serve.log"
     command = [sys.executable, "-m", "spanwise", "serve", "--config", str(directory / "spanwise.toml")]
     command += ["--data-dir", str(directory / "data"), "--clock", "event", "--job-interval", "2"]
@@ -139,10 +142,15 @@ def _server(directory: Path, port: int, console: Console) -> Iterator[dict[str, 
             path = directory / "data" / "endpoints.json"
             _wait(lambda: path.exists() or process.poll() is not None, START_SECONDS)
         if not path.exists():
-            raise DemoError(f"the server did not start:\n{log_path.read_text(errors='replace')[-2000:]}")
+            raise DemoError(f"the server did not start:\n{_tail(log_path)}")
         endpoints = json.loads(path.read_text(encoding="utf-8"))
         console.print(f"[green]✓[/] spanwise serve is up: OTLP on {endpoints['otlp_grpc']}, pages on {endpoints['api']}")
-        yield endpoints
+        yield endpoints, process
+    except (httpx.TransportError, SendError) as error:
+        # its connections break a moment before it is gone
+        if not _wait(lambda: process.poll() is not None, 2):
+            raise
+        raise DemoError(f"the server ended by itself ({process.returncode}):\n{_tail(log_path)}") from error
     finally:
         process.terminate()
         try:
@@ -215,8 +223,14 @@ def _wait(condition: Callable[[], bool], seconds: float) -> bool:
     return True
 
 
-def _until_interrupted() -> None:
+def _until_interrupted(process: subprocess.Popen[bytes]) -> None:
+    """Until Ctrl-C, or until the server is gone."""
     try:
-        threading.Event().wait()
+        code = process.wait()
     except KeyboardInterrupt:
         return
+    raise DemoError(f"the server ended by itself ({code})")
+
+
+def _tail(log_path: Path) -> str:
+    return log_path.read_text(errors="replace")[-2000:]
