@@ -18,9 +18,10 @@ import json
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import reduce
 from pathlib import Path
 
 from collector.records import NS_PER_MINUTE, Counts, Entry, LedgerKey, Signal, SpoolRecord, Tally, tally_counts
@@ -77,23 +78,36 @@ class Segment:
         self.size += size
 
 
-def encode(record: SpoolRecord) -> bytes:
-    """The record as it is appended to a segment. Raises `WireError` when the payload's outer levels are malformed."""
+Piece = bytes | memoryview
+
+
+def encode(record: SpoolRecord) -> list[Piece]:
+    """
+    The record as it is appended to a segment, in pieces, so that a large payload is not copied.
+
+    Raises:
+        WireError: the payload's outer levels are malformed.
+    """
+    rows: Iterable[tuple[Piece, ...]]
     if record.signal is Signal.SCORES:
-        rows = [embedded(201, record.payload)] if record.payload else []
+        rows = [(embedded(201, record.payload),)] if record.payload else []
     else:
-        rows = list(to_rows(record.payload, record.received_at_ns))
-    body = encode_frames(rows)
+        rows = to_rows(record.payload, record.received_at_ns)
+    body = [piece for row in rows for piece in (varint(sum(map(len, row))), *row)]
     about = {
         "signal": record.signal,
         "key": record.key_id,
         "at": record.received_at_ns,
         **record.counts.to_dict(),
     }
-    text = len(body).to_bytes(8, "little") + _TO_JSON(about).encode()
-    checksum = zlib.crc32(body, zlib.crc32(text))
+    text = sum(map(len, body)).to_bytes(8, "little") + _TO_JSON(about).encode()
+    checksum = reduce(_add_to_checksum, body, zlib.crc32(text))
     header = embedded(_HEADER_FIELD, checksum.to_bytes(4, "little") + text)
-    return varint(len(header)) + header + body
+    return [varint(len(header)) + header, *body]
+
+
+def _add_to_checksum(checksum: int, piece: Piece) -> int:
+    return zlib.crc32(piece, checksum)
 
 
 def encode_frames(rows: list[bytes]) -> bytes:

@@ -17,7 +17,7 @@ import structlog
 
 from collector.config import SpoolConfig
 from collector.records import Signal, SpoolRecord, Tally
-from collector.segments import Segment, encode, recover
+from collector.segments import Piece, Segment, encode, recover
 from storage.errors import DataDirectoryBusyError, RetryableError
 
 log = structlog.get_logger(__name__)
@@ -25,6 +25,8 @@ log = structlog.get_logger(__name__)
 # By which a spool is known beyond its process, and where the ids of spools go whose content was taken over.
 ID_FILE = "spool-id"
 INHERITED = "inherited-"
+# as many as the system takes at once
+_PIECES_PER_WRITE = 1024
 
 
 class SpoolFullError(RetryableError):
@@ -49,7 +51,7 @@ class _Batch:
     """Requests that share one write and one fsync."""
 
     def __init__(self) -> None:
-        self.items: list[tuple[SpoolRecord, bytes]] = []
+        self.items: list[tuple[SpoolRecord, list[Piece]]] = []
         self.is_durable = False
         self.error = OSError("another thread failed to write it")
         self.done = threading.Lock()
@@ -122,11 +124,11 @@ class Spool:
         if used + len(record.payload) > self._config.max_bytes:
             raise SpoolFullError(used, self._config.max_bytes, self._config.retry_delay_seconds)
         active = self._actives[record.signal]
-        data = encode(record)
+        pieces = encode(record)
         with active.gathering:
             batch = active.batch
             is_leader = not batch.items
-            batch.items.append((record, data))
+            batch.items.append((record, pieces))
         if is_leader:
             with active.committing:
                 with active.gathering:
@@ -156,14 +158,14 @@ class Spool:
         try:
             self._require_room()
             segment = active.segment or self._open(active, signal)
-            self._write(active.file, segment.size, b"".join(data for _, data in batch.items))
+            self._write(active.file, segment.size, [piece for _, pieces in batch.items for piece in pieces])
         except OSError as error:
             batch.error = error
             self._abandon(active)
             return
         with self._state:
-            for record, data in batch.items:
-                segment.add(record.tally(), record.counts.spooled, len(data))
+            for record, pieces in batch.items:
+                segment.add(record.tally(), record.counts.spooled, sum(map(len, pieces)))
         batch.is_durable = True
         if segment.size >= self._config.segment_bytes:
             self._close(active)
@@ -186,11 +188,13 @@ class Spool:
         active.segment, active.opened_at = segment, time.monotonic()
         return segment
 
-    def _write(self, file: int, offset: int, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(file, view, offset)
-            view, offset = view[written:], offset + written
+    def _write(self, file: int, offset: int, pieces: list[Piece]) -> None:
+        for start in range(0, len(pieces), _PIECES_PER_WRITE):
+            waiting = pieces[start : start + _PIECES_PER_WRITE]
+            while waiting:
+                written = os.pwritev(file, waiting, offset)
+                offset += written
+                waiting = _after(waiting, written)
         if self._config.durability == "fsync":
             os.fdatasync(file)
 
@@ -269,6 +273,15 @@ class Spool:
         """Items that wait to be written."""
         with self._state:
             return sum(segment.n_items for segment in self._segments())
+
+
+def _after(pieces: list[Piece], n_bytes: int) -> list[Piece]:
+    """What is left of `pieces` after their first `n_bytes`."""
+    for n, piece in enumerate(pieces):
+        if n_bytes < len(piece):
+            return [memoryview(piece)[n_bytes:], *pieces[n + 1 :]]
+        n_bytes -= len(piece)
+    return []
 
 
 def claim_directory(parent: Path) -> Path:

@@ -14,6 +14,7 @@ Source: protobuf wire format; repeated occurrences of an embedded message merge 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from storage.errors import PermanentError
 
@@ -80,9 +81,18 @@ _RESOURCE, _RESOURCE_SCHEMA_URL = 101, 102
 _RECEIVED_AT = varint(103 << 3 | _FIXED64)
 
 
-def to_rows(request: bytes, received_at_ns: int) -> Iterator[bytes]:
+class Row(NamedTuple):
+    """A `Row` message in two pieces: a scope's own bytes, where they lie in the request, and what it inherits."""
+
+    own: memoryview
+    inherited: bytes
+
+
+def to_rows(request: bytes, received_at_ns: int) -> Iterator[Row]:
     """
     One `Row` message per scope of an export request (traces or logs: the numbers of the outer fields are the same).
+
+    Spans are not copied: with 4 KB of text each, that costs more than parsing them.
 
     Raises:
         WireError: the outer levels are malformed. A request that a protobuf parser accepted never raises.
@@ -93,7 +103,7 @@ def to_rows(request: bytes, received_at_ns: int) -> Iterator[bytes]:
             yield from _resource_rows(request, start, end, received_at)
 
 
-def _resource_rows(request: bytes, start: int, end: int, received_at: bytes) -> Iterator[bytes]:
+def _resource_rows(request: bytes, start: int, end: int, received_at: bytes) -> Iterator[Row]:
     resource = url = b""
     scopes = []
     for number, kind, at, stop in fields(request, start, end):
@@ -105,9 +115,10 @@ def _resource_rows(request: bytes, start: int, end: int, received_at: bytes) -> 
             scopes.append((at, stop))
         elif number == 3:
             url = request[at:stop]
-    tail = b"".join((embedded(_RESOURCE, resource), embedded(_RESOURCE_SCHEMA_URL, url), received_at))
+    inherited = b"".join((embedded(_RESOURCE, resource), embedded(_RESOURCE_SCHEMA_URL, url), received_at))
+    view = memoryview(request)
     for at, stop in scopes:
-        yield request[at:stop] + tail
+        yield Row(view[at:stop], inherited)
 
 
 def to_request(rows: list[bytes]) -> bytes:

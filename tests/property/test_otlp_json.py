@@ -300,9 +300,9 @@ def test_damaged_requests_are_refused_or_kept_whole(items: list[Span], edits: li
     except (UndecodableError, WireError):
         return
     record = SpoolRecord(Signal.TRACES, "", 1, checked.payload, Counts(checked.n_items, checked.rejected))
-    (header,) = scan(encode(record))
+    (header,) = scan(b"".join(encode(record)))
     assert header.counts.received == checked.n_items
-    kept = ExportTraceServiceRequest.FromString(to_request(list(to_rows(checked.payload, 1))))
+    kept = ExportTraceServiceRequest.FromString(to_request([b"".join(row) for row in to_rows(checked.payload, 1)]))
     assert len(_spans(kept)) == checked.n_items - sum(checked.rejected.values())
 
 

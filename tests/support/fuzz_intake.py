@@ -28,9 +28,9 @@ def keep(payload: bytes) -> None:
     """What is accepted must survive the spool."""
     checked = checks.check_traces(payload)
     record = SpoolRecord(Signal.TRACES, "", 1, checked.payload, Counts(checked.n_items, checked.rejected))
-    (header,) = segments.scan(segments.encode(record))
+    (header,) = segments.scan(b"".join(segments.encode(record)))
     assert header.counts.received == checked.n_items
-    again = checks.check_traces(wire.to_request(list(wire.to_rows(checked.payload, 1))))
+    again = checks.check_traces(wire.to_request([b"".join(row) for row in wire.to_rows(checked.payload, 1)]))
     assert again.n_items == checked.n_items - sum(checked.rejected.values())
     ExportTraceServiceRequest.FromString(checked.payload)
 

@@ -87,7 +87,8 @@ def write_segment(directory: Path, groups: Iterable[ResourceSpans]) -> Path:
     request = ExportTraceServiceRequest(resource_spans=list(groups))
     n_spans = sum(len(scope.spans) for group in request.resource_spans for scope in group.scope_spans)
     path = directory / f"traces-{uuid.uuid4().hex}.segment"
-    path.write_bytes(encode(SpoolRecord(Signal.TRACES, "key", RECEIVED_NS, request.SerializeToString(), Counts(n_spans))))
+    record = SpoolRecord(Signal.TRACES, "key", RECEIVED_NS, request.SerializeToString(), Counts(n_spans))
+    path.write_bytes(b"".join(encode(record)))
     return path
 
 

@@ -245,14 +245,13 @@ def test_a_full_disk_is_pushed_back_and_what_was_taken_before_stays(
     spool: Spool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool.append(record(1))
-    real = os.pwrite
 
-    def full(file: int, data: bytes, offset: int) -> int:
-        real(file, bytes(data)[:100], offset)
+    def full(file: int, pieces: list[bytes], offset: int) -> int:
+        os.pwrite(file, b"".join(pieces)[:100], offset)
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(os, "pwrite", full)
+        patched.setattr(os, "pwritev", full)
         with pytest.raises(SpoolWriteError, match="No space left"):
             spool.append(record(2))
     spool.append(record(3))

@@ -21,8 +21,12 @@ def record(n: int, *, at: int = NS_PER_MINUTE) -> SpoolRecord:
     return SpoolRecord(Signal.TRACES, "key", at, payload, Counts(n, {"bad": 1}, {"rule": 2}))
 
 
+def written(item: SpoolRecord) -> bytes:
+    return b"".join(encode(item))
+
+
 def test_a_record_byte_by_byte() -> None:
-    data = encode(SpoolRecord(Signal.SCORES, "k", 7, b"{}", Counts(1)))
+    data = written(SpoolRecord(Signal.SCORES, "k", 7, b"{}", Counts(1)))
     body = b"\x05" + b"\xca\x0c\x02{}"  # one frame of five bytes: field 201
     text = len(body).to_bytes(8, "little") + (
         b'{"signal":"scores","key":"k","at":7,"received":1,"rejected":{},"masked_out":{},"retried":0}'
@@ -33,7 +37,7 @@ def test_a_record_byte_by_byte() -> None:
 
 
 def test_records_are_found_in_order() -> None:
-    data = b"".join(encode(record(n)) for n in (4, 5, 6))
+    data = b"".join(written(record(n)) for n in (4, 5, 6))
     found = list(scan(data))
     assert [header.counts for header in found] == [record(n).counts for n in (4, 5, 6)]
     assert [header.start for header in found] == [0, found[0].end, found[1].end]
@@ -51,13 +55,13 @@ def test_records_are_found_in_order() -> None:
 
 def test_documents_of_scores() -> None:
     document = json.dumps([{"name": "x"}]).encode()
-    data = encode(SpoolRecord(Signal.SCORES, "k", 7, document, Counts(1)))
+    data = written(SpoolRecord(Signal.SCORES, "k", 7, document, Counts(1)))
     (header,) = scan(data)
     assert score_documents(data, header) == [document]
 
 
 def test_a_file_cut_anywhere_keeps_the_whole_records_before(tmp_path: Path) -> None:
-    first, second = encode(record(4)), encode(record(5))
+    first, second = written(record(4)), written(record(5))
     path = tmp_path / "traces-x.segment"
     for end in range(len(first) + len(second) + 1):
         path.write_bytes((first + second)[:end])
@@ -68,7 +72,7 @@ def test_a_file_cut_anywhere_keeps_the_whole_records_before(tmp_path: Path) -> N
 
 
 def test_one_wrong_byte_anywhere_loses_only_what_follows(tmp_path: Path) -> None:
-    first, second, third = (encode(record(n)) for n in (4, 5, 6))
+    first, second, third = (written(record(n)) for n in (4, 5, 6))
     path = tmp_path / "traces-x.segment"
     for at in range(len(first), len(first) + len(second)):
         damaged = bytearray(first + second + third)
@@ -80,10 +84,10 @@ def test_one_wrong_byte_anywhere_loses_only_what_follows(tmp_path: Path) -> None
 @pytest.mark.parametrize("tail", [bytes(64), b"\xff" * 64, b"\x0a\x10" * 32])
 def test_what_was_never_a_record_is_cut(tmp_path: Path, tail: bytes) -> None:
     path = tmp_path / "logs-x.segment"
-    path.write_bytes(encode(record(4)) + tail)
+    path.write_bytes(written(record(4)) + tail)
     segment = recover(path)
     assert segment.signal is Signal.LOGS
-    assert path.read_bytes() == encode(record(4))
+    assert path.read_bytes() == written(record(4))
 
 
 def test_frames_without_a_header() -> None:

@@ -16,7 +16,7 @@ from collector.segments import scan
 from collector.spool import Spool, SpoolWriteError
 from collector.wire import embedded
 
-_PWRITE, _SYNC = os.pwrite, os.fdatasync
+_SYNC = os.fdatasync
 
 
 def record(n: int) -> SpoolRecord:
@@ -37,7 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
         monkeypatch.setattr(os, name, call)
 
-    for name in ("pwrite", "fdatasync", "fsync", "ftruncate"):
+    for name in ("pwritev", "fdatasync", "fsync", "ftruncate"):
         noted(name)
     return made
 
@@ -50,17 +50,38 @@ def test_written_then_synced_then_acknowledged(tmp_path: Path, calls: list[str])
     made = spool(tmp_path)
     made.append(record(1))
     # the new file's name is made durable before anything in it is acknowledged
-    assert calls == ["fsync", "pwrite", "fdatasync"]
+    assert calls == ["fsync", "pwritev", "fdatasync"]
     made.append(record(2))
-    assert calls[3:] == ["pwrite", "fdatasync"]
+    assert calls[3:] == ["pwritev", "fdatasync"]
     made.close()
 
 
 def test_without_durability_nothing_is_synced(tmp_path: Path, calls: list[str]) -> None:
     made = spool(tmp_path, "write")
     made.append(record(1))
-    assert calls == ["pwrite"]
+    assert calls == ["pwritev"]
     made.close()
+
+
+def test_writes_cut_short_anywhere_go_on_where_they_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = spool(tmp_path / "whole", "write")
+    cut = spool(tmp_path / "cut", "write")
+    # more scopes, and so more pieces, than the system takes in one call
+    payload = embedded(1, embedded(1, b"resource") + b"".join(embedded(2, bytes(n % 7)) for n in range(2500)))
+    for n in range(3):
+        whole.append(SpoolRecord(Signal.TRACES, f"key-{n}", 0, payload, Counts(1)))
+    sizes = iter(range(1, 1 << 20, 13))
+
+    def short(file: int, pieces: list[bytes], offset: int) -> int:
+        return os.pwrite(file, b"".join(pieces)[: next(sizes)], offset)
+
+    monkeypatch.setattr(os, "pwritev", short)
+    for n in range(3):
+        cut.append(SpoolRecord(Signal.TRACES, f"key-{n}", 0, payload, Counts(1)))
+    (written,), (expected,) = ((tmp_path / name).glob("*.segment") for name in ("cut", "whole"))
+    assert written.read_bytes() == expected.read_bytes()
+    whole.close()
+    cut.close()
 
 
 class Disk:

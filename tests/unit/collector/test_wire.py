@@ -63,14 +63,14 @@ def test_a_row_is_its_scope_with_what_it_inherits() -> None:
     inner = embedded(1, embedded(1, b"gen"))  # scope = 1: name = 1
     resource = b"\x10\x07"  # dropped_attributes_count = 7
     request = embedded(1, embedded(1, resource) + embedded(2, inner) + embedded(3, b"url"))
-    (row,) = to_rows(request, 0x0102)
+    (row,) = map(b"".join, to_rows(request, 0x0102))
     tail = b"\xaa\x06\x02\x10\x07" + b"\xb2\x06\x03url" + b"\xb9\x06\x02\x01\x00\x00\x00\x00\x00\x00"
     assert row == b"\x0a\x05\x0a\x03gen" + tail
 
 
 def test_rows_come_one_for_each_scope_and_go_back_into_a_request() -> None:
     request = _request()
-    rows = list(to_rows(request.SerializeToString(), 5))
+    rows = [b"".join(row) for row in to_rows(request.SerializeToString(), 5)]
     assert len(rows) == 4
     back = ExportTraceServiceRequest.FromString(to_request(rows))
     flat = [
@@ -89,7 +89,7 @@ def test_rows_come_one_for_each_scope_and_go_back_into_a_request() -> None:
 
 def test_a_resource_in_two_pieces_is_one() -> None:
     pieces = embedded(1, b"\x10\x07") + embedded(1, b"\x10\x08")
-    (row,) = to_rows(embedded(1, pieces + embedded(2, b"")), 0)
+    (row,) = map(b"".join, to_rows(embedded(1, pieces + embedded(2, b"")), 0))
     assert row.startswith(b"\xaa\x06\x04\x10\x07\x10\x08")
 
 
