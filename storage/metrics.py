@@ -104,23 +104,29 @@ def read_metric_rows(
     Returns:
         `METRIC_ROWS`.
     """
-    sql = load("read_metric_rows").replace("{table}", grain.value)
-    parameters = {
-        "since": since,
-        "until": until,
-        "services": list(services),
-        "metrics": list(metrics),
-        "routes": list(routes),
-    }
-    return _typed(store.frame(sql, parameters), METRIC_ROWS).sort(list(METRIC_KEY))
+    return _read_rows(store, METRIC_ROWS, grain, since, until, services, metrics, routes)
 
 
 def read_matured_rows(
     store: Store, since: datetime, until: datetime, *, services: Sequence[str], metrics: Sequence[str], routes: Sequence[str]
 ) -> pl.DataFrame:
     """The same of minutes, with the columns that settling needs (`MATURED_ROWS`): half as wide."""
+    return _read_rows(store, MATURED_ROWS, Grain.MINUTE, since, until, services, metrics, routes)
+
+
+def _read_rows(
+    store: Store,
+    schema: pl.Schema,
+    grain: Grain,
+    since: datetime,
+    until: datetime,
+    services: Sequence[str],
+    metrics: Sequence[str],
+    routes: Sequence[str],
+) -> pl.DataFrame:
+    sql = load("read_metric_rows").replace("{columns}", ", ".join(schema)).replace("{table}", grain.value)
     parameters = {"since": since, "until": until, "services": list(services), "metrics": list(metrics), "routes": list(routes)}
-    return _typed(store.frame(load("read_matured_rows"), parameters), MATURED_ROWS).sort(list(METRIC_KEY))
+    return _typed(store.frame(sql, parameters), schema).sort(list(METRIC_KEY))
 
 
 def read_metric_counts(store: Store, coarse: Grain, buckets: Sequence[datetime]) -> dict[datetime, int]:
