@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import polars as pl
 
 from storage.client import Store
@@ -28,6 +29,11 @@ HINT_KEYS = (
 """RE2: attribute keys that say something about retries, fallbacks, or the purpose of a call."""
 
 _KEY = ["trace_id", "span_id", "start_time"]
+_MORE = pl.Schema({name: ASSEMBLY_SPANS[name] for name in (*_KEY, "resource_route", "resource_cohort", "hints", "input_hash")})
+_SILENT = pl.DataFrame(
+    {"resource_route": [""], "resource_cohort": [""], "hints": [[]], "input_hash": [None]},
+    schema={name: kind for name, kind in _MORE.items() if name not in _KEY},
+)
 
 
 def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
@@ -84,20 +90,30 @@ def _read_hours(store: Store, traces: pl.DataFrame, first: object) -> pl.DataFra
 
 
 def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
-    where = {"trace_ids": traces["trace_id"].to_list(), "hours": _hours(traces)}
-    spans = store.frame(load("read_whole_traces"), where | {"hint_keys": HINT_KEYS})
+    where = {"trace_ids": traces["trace_id"].to_list(), "hours": _hours(traces), "hint_keys": HINT_KEYS}
+    spans = store.frame(load("read_whole_traces"), where)
     is_telling = pl.col("has_more").cast(pl.Boolean) | pl.col("status").is_in(["error", "timeout"])
-    telling = spans.select(pl.col("trace_id").filter(is_telling).unique())
-    spans = spans.drop("has_more").with_columns(hints=pl.lit([], ASSEMBLY_SPANS["hints"]), input_hash=pl.lit(None, pl.UInt64))
-    if not telling.is_empty():
-        more = store.frame(load("read_trace_hints"), where | {"trace_ids": telling["trace_id"].to_list(), "hint_keys": HINT_KEYS})
-        is_told = spans["trace_id"].is_in(telling["trace_id"].implode())
-        told = spans.filter(is_told).drop("resource_route", "resource_cohort", "hints", "input_hash")
-        told = told.join(more.drop("content"), on=_KEY, how="left").with_columns(
-            pl.col("hints").fill_null([]), pl.col("resource_route", "resource_cohort").fill_null("")
-        )
-        spans = pl.concat([spans.filter(~is_told), told.select(spans.columns).cast(spans.schema)])
-    return spans.select(pl.col(name).cast(kind) for name, kind in ASSEMBLY_SPANS.items())
+    telling = spans.select(pl.col("trace_id").filter(is_telling).unique())["trace_id"]
+    more = _MORE.to_frame()
+    if len(telling):
+        more = _shaped(store.frame(load("read_trace_hints"), where | {"trace_ids": telling.to_list()}), _MORE)
+    return _shaped(_with_more(spans, more), ASSEMBLY_SPANS)
+
+
+def _with_more(spans: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
+    """Add what the few spans of `more` (`_MORE`) say. By row numbers: joining would copy every column of every span."""
+    if more.is_empty():
+        return spans.with_columns(column.new_from_index(0, spans.height) for column in _SILENT)
+    keys = spans.select(_KEY).with_row_index("row").filter(pl.col("trace_id").is_in(more["trace_id"].unique().implode()))
+    found = keys.join(more.with_row_index("place"), on=_KEY)
+    places = np.full(spans.height, more.height)
+    places[found["row"].to_numpy()] = found["place"].to_numpy()
+    said = pl.concat([more.drop(_KEY), _SILENT])[pl.Series(places, dtype=pl.UInt32)]
+    return spans.with_columns(said.get_columns())
+
+
+def _shaped(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
+    return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
 
 
 def _hours(traces: pl.DataFrame) -> list[int]:

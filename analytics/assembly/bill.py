@@ -9,6 +9,20 @@ from analytics.assembly.statuses import Charge
 _SUBSETS = ("cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _MONEY = pl.Decimal(18, 9)
 _MIXED = "mixed"
+CHARGED = (
+    "unit",
+    "charge",
+    "is_evaluator_traffic",
+    "input_tokens",
+    "output_tokens",
+    *_SUBSETS,
+    "cost_usd",
+    "cost_source",
+    "reported_cost_usd",
+    "computed_cost_usd",
+)
+"""What of a span counts for a bill."""
+
 ASSUMED_SOURCES = ("failed_free", "lower_bound")
 """What `cost_source` says of a failed call whose cost is an assumption."""
 
@@ -23,7 +37,7 @@ def bill(charged: pl.DataFrame) -> pl.DataFrame:
     that they can be compared.
 
     Args:
-        charged: `unit` and the columns of `PRICED`, spans with a charge only.
+        charged: `CHARGED` (columns of `PRICED`, and `unit`), spans with a charge only.
 
     Returns:
         One row per unit: `unit`, tokens, `cost_usd`, `cost_source`, `reported_cost_usd`, `computed_cost_usd`,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from analytics.assembly.bill import bill
+from analytics.assembly.bill import CHARGED, bill
 from analytics.assembly.flags import Flag
 from analytics.assembly.forest import NO_ROW, Mask, Rows
 from analytics.assembly.models import ANSWERING_MODEL
@@ -46,7 +46,7 @@ def summarise_traces(spans: pl.DataFrame) -> pl.DataFrame:
     is_user = ~_mask(spans, "is_evaluator_traffic")
     lead = _lead(spans, units, is_user)
     bills = pl.DataFrame({"unit": np.arange(units.size)}).join(
-        bill(spans.filter(pl.col("charge") != "")), on="unit", how="left", maintain_order="left"
+        bill(spans.select(CHARGED).filter(pl.col("charge") != "")), on="unit", how="left", maintain_order="left"
     )
     facts = pl.concat(
         [

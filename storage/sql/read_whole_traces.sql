@@ -3,7 +3,7 @@
 -- statement's settings and puts them back by statements of their own.)
 SELECT
     trace_id, span_id, parent_span_id, name, start_time, end_time, service_name, environment, scope_name, kind, operation, model_route,
-    cohort, '' AS resource_route, '' AS resource_cohort, request_model, response_model, provider, prompt_name, prompt_version,
+    cohort, request_model, response_model, provider, prompt_name, prompt_version,
     input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens,
     reported_cost_usd, cost_source, ttft_ns, status, error_type, http_status, finish_reasons, attempt_index, attempt_kind, fallback_from,
     call_group, session_id, user_id, tags, mirror_role, mirror_group, response_id, evaluation_sampled, evaluation_rule, quality_flags,

@@ -1,38 +1,46 @@
 """
 The scheduled jobs, end to end: from rows of `span_records` in the embedded engine to written facts, minutes, hours and days.
 
-    python -m tests.bench.bench_jobs [throughput] [memory] [history] [--traces 50000] [--evaluated 0.2]
+    python -m tests.bench.bench_jobs [throughput] [stages] [memory] [history] [--traces 50000] [--evaluated 0.2]
 
 `throughput`: spans per CPU second of the whole process, engine included, in traces of six spans; beside it four columns of facts
-by a pandas version of assembly, from the same rows. `memory`: how much memory the jobs add over an idle engine, at once and at
-four times the backlog. `history`: what 500 touched traces cost beside 1, 10 and 100 times the history. Each in its own
-process.
+by a pandas version of assembly, from the same rows. `stages`: the same run by stage, the engine's statements apart. `memory`: how
+much memory the jobs add over an idle engine, at once and at four times the backlog. `history`: what 500 touched traces cost
+beside 1, 10 and 100 times the history. Each in its own process.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from analytics import assemble_job, rollup_job
+from analytics.assemble_job import AssembleJob
 from analytics.config import AnalyticsConfig, JobRules
 from analytics.jobs import Jobs
+from analytics.outcome_step import OutcomeStep
+from analytics.price_book import PriceBook
+from analytics.rollup_job import MergeJob, RollupJob
 from storage.client import Store
 from storage.clock import WallClock
 from storage.job_runs import JobRun, JobState, write_job_run
 from storage.migrations import migrate
 from storage.touched import read_store_time
 from tests.bench.bench_assembly import pandas_totals, six_span_traces
+from tests.bench.stages import Stages
 
 KINDS = ("assemble", "rollup", "merge")
 
@@ -107,6 +115,46 @@ def throughput(n_traces: int, evaluated: float) -> None:
             total += cpu
             print(f"{kind:<10}{wall:8.2f} s wall{cpu:8.2f} s CPU{n_spans / cpu:12,.0f} spans/s   {run.rows_written:,} rows")
         print(f"{'all':<10}{'':>15}{total:8.2f} s CPU{n_spans / total:12,.0f} spans/s per core")
+
+
+def stages(n_traces: int, evaluated: float) -> None:
+    """The same by stage: statements of the engine by table, and what goes on around them."""
+    watch = Stages()
+    with opened() as store:
+        n_spans = load(store, n_traces, evaluated)
+        jobs = Jobs(store, AnalyticsConfig(), WallClock())
+        cpu = time.process_time()
+        with watch.watching(*_STAGES):
+            for kind in KINDS:
+                assert jobs.run(kind).state is JobState.DONE
+        cpu = time.process_time() - cpu
+    print(f"{n_spans:,} spans in {n_traces:,} traces, {evaluated:.0%} judged; load {os.getloadavg()[0]:.1f}")
+    print(f"{'CPU microseconds a span':<48}{cpu / n_spans * 1e6:7.2f}")
+    for stage, seconds in sorted(watch.seconds.items(), key=lambda item: -item[1]):
+        print(f"{stage:<48}{seconds / n_spans * 1e6:7.2f}{watch.calls[stage]:8,} calls")
+
+
+def _statement(sql: str) -> str:
+    found = re.search(r"(?:INSERT INTO|FROM) (\w+)", sql)
+    return f"engine, {'write' if 'INSERT' in sql else 'read'} {found[1] if found else 'clock'}"
+
+
+_STAGES: list[tuple[Any, str, str | Callable[..., str]]] = [
+    (Store, "arrow", lambda _, sql, *others: _statement(sql)),
+    (Store, "command", lambda _, sql, *others: _statement(sql)),
+    (Store, "insert", lambda _, table, *others: f"engine, write {table}"),
+    (assemble_job, "read_whole_traces", "read spans, around the engine"),
+    (assemble_job, "assemble_spans", "assemble"),
+    (PriceBook, "price", "price"),
+    (assemble_job, "summarise_traces", "sum up traces"),
+    (assemble_job, "write_span_facts", "write span_facts, around the engine"),
+    (assemble_job, "write_trace_facts", "write trace_facts, around the engine"),
+    (OutcomeStep, "of_assembled", "outcomes, around the engine"),
+    (AssembleJob, "run", "assemble: everything else"),
+    (rollup_job, "roll_up", "roll up"),
+    (RollupJob, "run", "rollup: everything else"),
+    (MergeJob, "run", "merge: everything else"),
+]
 
 
 def pandas_version(n_traces: int) -> None:
@@ -198,6 +246,7 @@ def main() -> None:
         return
     runs = {
         "throughput": [lambda: throughput(options.traces, options.evaluated), lambda: pandas_version(options.traces)],
+        "stages": [lambda: stages(options.traces, options.evaluated)],
         "memory": [partial(memory, options.traces * times, options.evaluated) for times in (1, 4)],
         "history": [partial(history, times) for times in options.history],
     }

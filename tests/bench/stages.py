@@ -17,8 +17,8 @@ class Stages:
         self.calls: dict[str, int] = {}
         self._inner = [0.0]
 
-    def wrapped(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """`function`, its time added to `stage` and taken from whatever stage called it."""
+    def wrapped(self, stage: str | Callable[..., str], function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, its time added to `stage` (or what that says of its arguments) and taken from whatever stage called it."""
 
         @wraps(function)
         def timed(*arguments: Any, **named: Any) -> Any:
@@ -30,13 +30,14 @@ class Stages:
                 took = time.process_time() - began
                 inside = self._inner.pop()
                 self._inner[-1] += took
-                self.seconds[stage] = self.seconds.get(stage, 0.0) + took - inside
-                self.calls[stage] = self.calls.get(stage, 0) + 1
+                name = stage if isinstance(stage, str) else stage(*arguments)
+                self.seconds[name] = self.seconds.get(name, 0.0) + took - inside
+                self.calls[name] = self.calls.get(name, 0) + 1
 
         return timed
 
     @contextmanager
-    def watching(self, *places: tuple[Any, str, str]) -> Iterator[None]:
+    def watching(self, *places: tuple[Any, str, str | Callable[..., str]]) -> Iterator[None]:
         """Wrap functions or methods for as long as this lasts: their owner (module or class), their name, their stage."""
         before = [(owner, name, getattr(owner, name)) for owner, name, _ in places]
         for owner, name, stage in places:
