@@ -21,6 +21,9 @@ from api.services import Services
 from storage.sandbox import Sandbox
 
 API_PREFIX = "/api/v1"
+# what is kept for other readers; the page of a trace of 1,000 spans is half a megabyte
+_MOST_ANSWERS = 100
+_MOST_BYTES = 1_000_000
 _STATIC = Path(__file__).parent / "static"
 _PROBLEM = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 _DESCRIPTION = (
@@ -47,12 +50,16 @@ def create_app(services: Services) -> FastAPI:
         redirect_slashes=False,
     )
     config = services.config
-    services = replace(services, store=services.store.limited(config.query_limits()))
+    services = replace(
+        services,
+        store=services.store.limited(config.query_limits()),
+        kept=Kept(config.keep_seconds),
+        answers=Kept(config.keep_seconds, most=_MOST_ANSWERS, fits=lambda answer: len(answer.body) <= _MOST_BYTES),
+    )
     app.state.services = services
     app.state.sessions = Sessions(
         config.session_secret.get_secret_value() if config.session_secret else None, config.session_hours
     )
-    app.state.facets = Kept(config.keep_seconds)
     app.state.sandbox = Sandbox(services.store, config.sql_concurrent)
     errors.install(app)
     app.include_router(health.router)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
+
+import polars as pl
 
 from analytics.config import EvaluatorRules
 from api.content import conversation_of
 from api.documents import to_json
 from api.judged import judged
 from api.services import Document, Services
+from api.times import LATEST
 from storage.pairs import PairQuestion, read_failing_pairs
 from storage.traces import WholeTrace, read_traces
 
@@ -37,11 +41,17 @@ def question_of(rollout: Document, services: Services, cohort: str | None, metri
 
 def failing_pairs(services: Services, question: PairQuestion, limit: int) -> list[Document]:
     """`cohort`, `is_mirrored`, `candidate`, `baseline` of each pair of which both traces are still there; mirrored ones first."""
+    # the range moves with every question
+    asked = replace(question, since=LATEST, until=LATEST)
+    return services.kept.get(("pairs", asked, limit), lambda: _read_pairs(services, question, limit))
+
+
+def _read_pairs(services: Services, question: PairQuestion, limit: int) -> list[Document]:
     pairs = read_failing_pairs(services.store, question, limit)
     started = {pair.candidate_trace_id: pair.started_at for pair in pairs}
     started |= {pair.baseline_trace_id: pair.baseline_started_at for pair in pairs}
     traces = read_traces(services.store, started, _MAX_SPANS)
-    sides = {trace_id: _side(trace, services.evaluators) for trace_id, trace in traces.items()}
+    sides = _sides(traces, services.evaluators)
     return [
         {
             "cohort": pair.cohort,
@@ -66,11 +76,23 @@ def attribute_pairs(values: Any) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(items))
 
 
-def _side(trace: WholeTrace, rules: EvaluatorRules) -> Document:
+def _sides(traces: Mapping[str, WholeTrace], rules: EvaluatorRules) -> dict[str, Document]:
+    """Each trace as one side of a pair; their evaluations are judged together."""
+    if not traces:
+        return {}
+    # one evaluation can be about two of the traces: their session's
+    told = pl.concat([trace.evaluations for trace in traces.values()])
+    verdicts = judged(told.unique("evaluation_id", maintain_order=True), rules).select("evaluation_id", "metric", "failed")
+    return {
+        trace_id: _side(trace, trace.evaluations.join(verdicts, on="evaluation_id", how="left", maintain_order="left"))
+        for trace_id, trace in traces.items()
+    }
+
+
+def _side(trace: WholeTrace, evaluations: pl.DataFrame) -> Document:
     fact = trace.facts.row(0, named=True) if len(trace.facts) else {}
     spans = trace.spans.to_dicts()
     words = conversation_of(dict(attribute_pairs(answering_span(spans).get("attributes"))))
-    evaluations = judged(trace.evaluations, rules).select(_EVALUATION)
     side: Document = to_json(
         {
             "trace_id": trace.trace_id,
@@ -79,7 +101,7 @@ def _side(trace: WholeTrace, rules: EvaluatorRules) -> Document:
             "cost_usd": fact.get("cost_usd"),
             "duration_ns": fact.get("duration_ns"),
             "quality_flags": list(fact.get("quality_flags") or ()),
-            "evaluations": evaluations.to_dicts(),
+            "evaluations": evaluations.select(_EVALUATION).to_dicts(),
             "prompt": [{"role": message.role, "text": message.text} for message in words.prompt],
             "completion": [{"role": message.role, "text": message.text} for message in words.completion],
         }

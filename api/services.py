@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from analytics.config import EvaluatorRules
 from api.config import ApiConfig
+from api.kept import Kept
 from storage.api_keys import ApiKey
 from storage.client import Store
 from storage.clock import Clock, WallClock
@@ -145,6 +146,10 @@ class Services:
     """How evaluations become verdicts: a trace shows them as the metrics count them."""
     settings: Document = field(default_factory=dict)
     """Effective settings, secrets masked: what `GET /api/v1/settings` and the settings page show."""
+    kept: Kept = field(default_factory=lambda: Kept(0))
+    """Parts of answers that many readers ask for at once."""
+    answers: Kept = field(default_factory=lambda: Kept(0))
+    """Whole ones; see `api.shared`."""
     version: str = ""
     started_at: datetime | None = None
     wall_clock: Clock = field(default_factory=WallClock)

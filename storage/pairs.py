@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import datetime
 
 import polars as pl
 
 from storage.client import Store
 from storage.sql import load
-from storage.traces import TraceFilter, search_traces
+from storage.traces import windows
 
-# passing traces looked through for partners, newest first
-_MOST_PASSING = 200_000
-_HOUR = 3_600
-_JUDGED = ("trace_id", "started_at", "cohort", "prompt_version", "mirror_group")
-_COLUMNS = ("trace_id", "started_at", "baseline_trace_id", "baseline_started_at", "cohort", "is_mirrored")
-_TO_PAIR = ("trace_id", "started_at", "cohort")
+# of each side, in one window of time, newest first
+_MOST = 50_000
+# mirrored units among which failures are looked for, newest first
+_MOST_MIRRORED = 20_000
+_TIME = pl.Datetime("ns", "UTC")
+_PAIRS: dict[str, pl.DataType] = {
+    "trace_id": pl.String(),
+    "started_at": _TIME,
+    "baseline_trace_id": pl.String(),
+    "baseline_started_at": _TIME,
+    "cohort": pl.String(),
+    "is_mirrored": pl.Boolean(),
+}
+_FLAGS = {"retry": "retried", "fallback": "fell_back", "timeout": "timed_out", "error": "errored"}
+_SUFFIX = "_of_baseline"
 
 
 @dataclass(frozen=True)
@@ -49,99 +58,93 @@ class TracePair:
 
 def read_failing_pairs(store: Store, question: PairQuestion, limit: int) -> list[TracePair]:
     """
-    The newest failures, each with its mirrored twin that passed, or else the last trace of the baseline that passed before it, of
-    the same cohort and prompt version; mirrored ones first.
+    Failures, each with its mirrored twin that passed, or else the last trace of the baseline that passed before it, of the same
+    cohort and prompt version; mirrored ones first, then the newest.
 
-    Failures are looked for from the newest hour on, further and further back; partners in the hours around them, then in a day
-    before each, and last in the whole range: what happens often costs little however much history there is.
+    What happens often costs little however much history there is: mirrored failures are looked for where units were mirrored
+    (the newest 20,000 of them), others from the newest hours on, further and further back, until there are enough.
     """
-    failures = _newest_failures(store, question, 3 * limit)
-    if failures.is_empty():
-        return []
-    twins = _twins(store, question, failures)
-    alone = failures.join(twins, on="trace_id", how="anti")
-    pairs = [twins]
-    for hours, most in ((2, limit), (24, len(alone)), (None, len(alone))):
-        if sum(map(len, pairs)) >= limit or alone.is_empty():
+    mirrored = _mirrored_pairs(store, question).head(limit)
+    others = mirrored.head(0)
+    judged: list[pl.DataFrame] = []
+    for since, until in windows(question.since, question.until):
+        if len(mirrored) + len(others) >= limit:
             break
-        pairs.append(_partners(store, question, alone.head(most), hours))
-        alone = alone.join(pairs[-1], on="trace_id", how="anti")
-    newest = pl.concat(pairs).sort("is_mirrored", "started_at", "trace_id", descending=[True, True, False]).head(limit)
-    return [TracePair(*row) for row in newest.select(_COLUMNS).iter_rows()]
+        judged.append(_judged(store, question, since, until))
+        others = _with_partners(pl.concat(judged)).join(mirrored, on="trace_id", how="anti", maintain_order="left")
+    return [TracePair(*row) for row in pl.concat([mirrored, others]).head(limit).iter_rows()]
 
 
-def _newest_failures(store: Store, question: PairQuestion, limit: int) -> pl.DataFrame:
-    wanted = TraceFilter(
-        services=[question.service_name],
-        environments=[question.environment] if question.environment else [],
-        routes=[question.candidate],
-        cohorts=[] if question.cohort is None else [question.cohort],
-        **_failed(question),
-    )
-    return search_traces(store, wanted, question.since, question.until, None, limit).select(_JUDGED)
+def _mirrored_pairs(store: Store, question: PairQuestion) -> pl.DataFrame:
+    """Mirrored failures whose other side passed, newest first."""
+    span = {"since": question.since, "until": question.until, "most": _MOST_MIRRORED}
+    hours = store.frame(load("mirrored_hours"), span)["hour"].to_list()
+    if not hours:
+        return pl.DataFrame(schema=_PAIRS)
+    failed, passed = _sides(_judged(store, question, question.since, question.until, hours))
+    passed = passed.unique("mirror_group", keep="first", maintain_order=True)
+    found = failed.join(passed, on="mirror_group", suffix=_SUFFIX, maintain_order="left")
+    return _paired(found, is_mirrored=True)
 
 
-def _failed(question: PairQuestion) -> dict[str, Any]:
-    """What a failure of the metric is to the search."""
-    flags = {"retry": "retried", "fallback": "fell_back", "timeout": "timed_out", "error": "errored"}
-    if question.metric in flags:
-        return {flags[question.metric]: True}
-    return {"failed_metric": question.metric, "failed_evaluator": question.evaluator}
-
-
-def _twins(store: Store, question: PairQuestion, failures: pl.DataFrame) -> pl.DataFrame:
-    """Pairs of mirrored failures whose other side passed."""
-    mirrored = failures.filter(pl.col("mirror_group") != "")
-    if mirrored.is_empty():
-        none = failures.head(0).with_columns(trace_id_of_baseline="trace_id", started_at_of_baseline="started_at")
-        return _paired(none, is_mirrored=True)
-    units = store.frame(load("twins_of"), {"groups": mirrored["mirror_group"].to_list()})
-    passing = _passing(store, question, _hours(units["started_at"]))
-    other = passing.join(units, on="trace_id", how="semi").unique("mirror_group", keep="first", maintain_order=True)
-    return _paired(mirrored.join(other, on="mirror_group", suffix="_of_baseline"), is_mirrored=True)
-
-
-def _partners(store: Store, question: PairQuestion, failures: pl.DataFrame, hours: int | None) -> pl.DataFrame:
-    """Pairs of failures with the last passing trace within `hours` before them (None: in the whole range)."""
-    passing = _passing(store, question, None if hours is None else _hours(failures["started_at"], hours))
+def _with_partners(judged: pl.DataFrame) -> pl.DataFrame:
+    """Failures with the last passing trace before each, newest first."""
+    failed, passed = _sides(judged)
     keys = ["cohort", "prompt_version"]
-    other = passing.select(*keys, "started_at", trace_id_of_baseline="trace_id", started_at_of_baseline="started_at")
-    found = failures.sort("started_at").join_asof(other.sort("started_at"), on="started_at", by=keys, check_sortedness=False)
-    return _paired(found.filter(pl.col("trace_id_of_baseline").is_not_null()), is_mirrored=False)
+    columns = {f"{name}{_SUFFIX}": pl.col(name) for name in ("trace_id", "started_at")}
+    other = passed.select(*keys, "started_at", **columns).sort("started_at")
+    found = failed.sort("started_at").join_asof(other, on="started_at", by=keys, check_sortedness=False)
+    return _paired(found.filter(pl.col(f"trace_id{_SUFFIX}").is_not_null()), is_mirrored=False)
+
+
+def _sides(judged: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The candidate's failures, the baseline's passing ones."""
+    return judged.filter("is_candidate"), judged.filter(~pl.col("is_candidate"))
 
 
 def _paired(found: pl.DataFrame, *, is_mirrored: bool) -> pl.DataFrame:
-    return found.select(
-        _TO_PAIR,
-        baseline_trace_id="trace_id_of_baseline",
-        baseline_started_at="started_at_of_baseline",
+    pairs = found.select(
+        "trace_id",
+        "started_at",
+        pl.col(f"trace_id{_SUFFIX}").alias("baseline_trace_id"),
+        pl.col(f"started_at{_SUFFIX}").alias("baseline_started_at"),
+        "cohort",
         is_mirrored=pl.lit(is_mirrored),
     )
+    return pairs.sort("started_at", "trace_id", descending=[True, False])
 
 
-def _passing(store: Store, question: PairQuestion, hours: list[int] | None) -> pl.DataFrame:
-    """`_JUDGED` of the baseline's traces that passed, newest first; `hours` None: in the whole range."""
-    parameters: dict[str, object] = {
+def _judged(
+    store: Store, question: PairQuestion, since: datetime, until: datetime, mirrored_hours: Sequence[int] | None = None
+) -> pl.DataFrame:
+    """
+    Failures of the candidate and passing traces of the baseline, newest first: `trace_id`, `started_at`, `cohort`,
+    `prompt_version`, `mirror_group`, `is_candidate`. With `mirrored_hours` only mirrored ones of those hours.
+    """
+    flag = _FLAGS.get(question.metric)
+    conditions, hours = "", ""
+    if question.environment:
+        conditions += " AND environment = {environment:String}"
+    if question.cohort is not None:
+        conditions += " AND cohort = {cohort:String}"
+    if mirrored_hours is not None:
+        hours = " AND toStartOfHour(started_at) IN (SELECT toDateTime(arrayJoin({hours:Array(UInt32)}), 'UTC'))"
+        conditions += hours + " AND mirror_group != ''"
+    # a trace without a verdict of an evaluator neither passed nor failed; without feedback nothing happened
+    unjudged = "outcomes.failed" if question.metric == "eval_fail" else "ifNull(outcomes.failed, false)"
+    sql = load("judged_traces").replace("{flag}", flag or "false").replace("{where}", conditions)
+    sql = sql.replace("{where_outcomes}", hours).replace("{verdict}", "flagged" if flag else unjudged)
+    parameters = {
         "service": question.service_name,
         "environment": question.environment,
-        "route": question.baseline,
-        "any_cohort": question.cohort is None,
+        "baseline": question.baseline,
+        "candidate": question.candidate,
         "cohort": question.cohort or "",
         "metric": question.metric,
         "evaluator": question.evaluator,
-        "since": question.since,
-        "until": question.until,
-        "any_hour": hours is None,
-        "hours": hours or [],
-        "limit": _MOST_PASSING,
+        "since": since,
+        "until": until,
+        "hours": list(mirrored_hours or ()),
+        "limit": _MOST,
     }
-    if hours:
-        first, last = datetime.fromtimestamp(hours[0], UTC), datetime.fromtimestamp(hours[-1] + _HOUR, UTC)
-        parameters |= {"since": max(question.since, first), "until": min(question.until, last)}
-    return store.frame(load("passing_traces"), parameters)
-
-
-def _hours(moments: pl.Series, back: int = 1) -> list[int]:
-    """The hours of these moments, and those before them, in seconds since 1970."""
-    last = (moments.dt.epoch("s") // _HOUR).unique().to_list()
-    return sorted({(hour - n) * _HOUR for hour in last for n in range(back)})
+    return store.frame(sql, parameters).with_columns(pl.col("is_candidate").cast(pl.Boolean))

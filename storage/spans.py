@@ -129,10 +129,10 @@ def with_readable_attributes(spans: pl.DataFrame) -> pl.DataFrame:
     `spans` with nested values of attributes as JSON text (`readable`).
 
     Args:
-        spans: `attributes` and `resource_attributes` (maps), `events` and `links` (lists of structs with a map `attributes`).
+        spans: any of `attributes`, `resource_attributes` (maps), `events`, `links` (lists of structs with a map `attributes`).
     """
-    maps = [pl.col("attributes"), pl.col("resource_attributes")]
-    lists = [pl.col(name) for name in ("events", "links")]
+    maps = [pl.col(name) for name in ("attributes", "resource_attributes") if name in spans.columns]
+    lists = [pl.col(name) for name in ("events", "links") if name in spans.columns]
     of_element = pl.element().struct.field("attributes")
     texts = [column.map.values().explode() for column in maps]
     texts += [column.explode().struct.field("attributes").map.values().explode() for column in lists]

@@ -9,16 +9,19 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from storage.client import Store
+from storage.facts import TRACE_FACTS
 from storage.spans import with_readable_attributes
 from storage.sql import load
 
-_FIRST_WINDOW = timedelta(hours=1)
-_GROWTH = 4
+_FIRST_WINDOW = timedelta(hours=4)
+_GROWTH = 8
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _END = datetime(2262, 1, 1, tzinfo=UTC)
 _SLACK = 16
 # A trace that lasts longer, by its own clocks, is looked for in its last hours.
 _MOST_HOURS = 100
+
+_KEY = ("started_at", "trace_id", "mirror_role")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,32 @@ class TraceFilter:
     def parameters(self) -> dict[str, object]:
         return {name: list(value) if isinstance(value, tuple | list) else value for name, value in vars(self).items()}
 
+    def conditions(self) -> str:
+        """What is asked, as SQL over `trace_facts`. What is not asked is left out: analysing it takes longer than searching."""
+        asked = [condition for name, condition in _CONDITIONS.items() if getattr(self, name)]
+        if self.failed_metric:
+            asked.append(f"trace_id IN ({load('failed_in')})")
+        return "".join(f"\n    AND {condition}" for condition in asked)
+
+
+_CONDITIONS = {
+    "services": "service_name IN {services:Array(String)}",
+    "environments": "environment IN {environments:Array(String)}",
+    "routes": "model_route IN {routes:Array(String)}",
+    "models": "model IN {models:Array(String)}",
+    "cohorts": "cohort IN {cohorts:Array(String)}",
+    "prompt_versions": "prompt_version IN {prompt_versions:Array(String)}",
+    "session_id": "session_id = {session_id:String}",
+    "user_id": "user_id = {user_id:String}",
+    "retried": "retried",
+    "fell_back": "fell_back",
+    "timed_out": "timed_out",
+    "errored": "errored",
+    "unpriced": "unpriced_calls > 0",
+    "min_cost_usd": "toFloat64(cost_usd) >= {min_cost_usd:Float64}",
+    "min_duration_ns": "duration_ns >= {min_duration_ns:UInt64}",
+}
+
 
 @dataclass(frozen=True)
 class TracePosition:
@@ -74,33 +103,41 @@ class WholeTrace:
 
 
 def search_traces(
-    store: Store, wanted: TraceFilter, since: datetime, until: datetime, after: TracePosition | None, limit: int
+    store: Store,
+    wanted: TraceFilter,
+    since: datetime,
+    until: datetime,
+    after: TracePosition | None,
+    limit: int,
+    columns: Sequence[str] = tuple(TRACE_FACTS),
 ) -> pl.DataFrame:
     """
     Traces that began in [since, until) and match, newest first, at most `limit`.
 
-    The table is sorted by hour, so the search looks at windows of time from the newest on, each four times as long as the one
-    before, until it has enough: what is asked for often (the newest) costs little however much history there is.
+    The table is sorted by hour, so the search looks at windows of time from the newest on, each eight times as long as the one
+    before, until it has enough: what is asked for often (the newest) costs little however much history there is. A user or a
+    session has an index of its own.
 
     Returns:
-        Columns of `trace_facts`, sorted by start, trace id and mirror role, descending.
+        `columns` of `trace_facts`, with its key among them, sorted by start, trace id and mirror role, descending.
     """
     found: list[pl.DataFrame] = []
     missing = limit
-    for start, end in _windows(since, _end(until, after)):
+    last = _end(until, after)
+    for start, end in [(since, last)] if wanted.user_id or wanted.session_id else windows(since, last):
         while missing > 0:
             keys = _candidates(store, wanted, start, end, after, missing + _SLACK)
             if keys.is_empty():
                 break
             after = _position(keys)
-            matching = _present(store, wanted, since, until, keys).head(missing)
+            matching = _present(store, wanted, since, until, keys, columns).head(missing)
             found.append(matching)
             missing -= len(matching)
             if len(keys) < missing + len(matching) + _SLACK:
                 break
         if missing <= 0:
             break
-    return pl.concat(found) if found else _present(store, wanted, since, until, None)
+    return pl.concat(found) if found else _present(store, wanted, since, until, None, columns)
 
 
 def position_of(traces: pl.DataFrame) -> TracePosition:
@@ -129,7 +166,8 @@ def read_trace(store: Store, trace_id: str, max_spans: int) -> WholeTrace | None
 
 def read_traces(store: Store, started: Mapping[str, datetime], max_spans: int) -> dict[str, WholeTrace]:
     """
-    Several traces whole, but for their outcomes, with as many queries as one takes.
+    Several traces with as many queries as one takes, for what was said in them: without their outcomes, and of spans only `kind`,
+    `is_model_call`, attributes and what identifies them.
 
     Args:
         started: when each trace began, by its id, as its facts say.
@@ -147,7 +185,7 @@ def read_traces(store: Store, started: Mapping[str, datetime], max_spans: int) -
         places |= {(row["trace_id"], hour) for hour in range(max(first, last - _MOST_HOURS * 3600), last + 1, 3600)}
     key = {"trace_ids": [trace_id for trace_id, _ in sorted(places)], "hours": [hour for _, hour in sorted(places)]}
     facts = store.frame(load("trace_facts_of").replace("{where_traces}", _among("toStartOfHour(started_at)", "trace_id")), key)
-    spans = _spans(store, _among, key | {"limit": max_spans})
+    spans = _spans(store, _among, key | {"limit": max_spans}, "trace_words")
     evaluations = _evaluations(store, list(started), facts, spans)
     found: dict[str, WholeTrace] = {}
     for trace_id in started:
@@ -172,8 +210,8 @@ def _among(hour: str, trace_id: str) -> str:
     return f"({hour}, {trace_id}) IN (SELECT place.1, place.2 FROM ({places}))"
 
 
-def _spans(store: Store, where: Callable[[str, str], str], key: Mapping[str, object]) -> pl.DataFrame:
-    sql = load("trace_spans").replace("{where_facts}", where("start_hour", "trace_id"))
+def _spans(store: Store, where: Callable[[str, str], str], key: Mapping[str, object], name: str = "trace_spans") -> pl.DataFrame:
+    sql = load(name).replace("{where_facts}", where("start_hour", "trace_id"))
     sql = sql.replace("{where_spans}", where("toStartOfHour(r.start_time)", "r.trace_id"))
     return with_readable_attributes(store.frame(sql, key))
 
@@ -197,8 +235,8 @@ def _end(until: datetime, after: TracePosition | None) -> datetime:
     return min(until, datetime.fromtimestamp(after.started_at_ns // 1_000_000_000, UTC) + timedelta(seconds=1))
 
 
-def _windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """[since, until) cut into windows, newest first, each four times as long as the one before."""
+def windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """[since, until) cut into windows, newest first, each eight times as long as the one before."""
     end, length = until, _FIRST_WINDOW
     while end > since:
         start = max(since, end - length)
@@ -209,14 +247,17 @@ def _windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datet
 def _candidates(
     store: Store, wanted: TraceFilter, start: datetime, end: datetime, after: TracePosition | None, limit: int
 ) -> pl.DataFrame:
-    sql = load("trace_candidates").replace("{filters}", load("trace_filters"))
+    sql = load("trace_candidates").replace("{filters}", wanted.conditions())
     last = after or TracePosition(9_214_646_400_000_000_000, "", "")
     position = {"after_time_ns": last.started_at_ns, "after_trace": last.trace_id, "after_role": last.mirror_role}
     return store.frame(sql, wanted.parameters() | position | {"since": start, "until": end, "limit": limit})
 
 
-def _present(store: Store, wanted: TraceFilter, since: datetime, until: datetime, keys: pl.DataFrame | None) -> pl.DataFrame:
-    sql = load("traces_of").replace("{filters}", load("trace_filters"))
+def _present(
+    store: Store, wanted: TraceFilter, since: datetime, until: datetime, keys: pl.DataFrame | None, columns: Sequence[str]
+) -> pl.DataFrame:
+    sql = load("traces_of").replace("{columns}", ", ".join(dict.fromkeys([*columns, *_KEY])))
+    sql = sql.replace("{filters}", wanted.conditions())
     sql = sql.replace("{where_traces}", _among("toStartOfHour(started_at)", "trace_id"))
     hours: list[int] = []
     trace_ids: list[str] = []
@@ -229,7 +270,7 @@ def _present(store: Store, wanted: TraceFilter, since: datetime, until: datetime
     frame = store.frame(sql, wanted.parameters() | {"hours": hours, "trace_ids": trace_ids, "since": low, "until": high})
     if keys is None:
         return frame
-    return frame.join(keys, on=["started_at", "trace_id", "mirror_role"], how="semi", maintain_order="left")
+    return frame.join(keys, on=_KEY, how="semi", maintain_order="left")
 
 
 def _position(traces: pl.DataFrame) -> TracePosition:

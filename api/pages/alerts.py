@@ -27,6 +27,7 @@ from api.pages.words import (
     without_kind,
 )
 from api.services import Document
+from api.shared import changing, shared
 from storage.alerts import AlertState
 from storage.api_keys import Scope
 
@@ -131,6 +132,7 @@ class AlertView:
 
 
 @router.get("/alerts")
+@shared
 def alerts_page(request: Request, services: ServicesDep, _key: Reader, state: str = "", rollout: str = "") -> HTMLResponse:
     """What fires and what is acknowledged; `state=all` for everything."""
     states = () if state == "all" else (state,) if state else _OPEN
@@ -150,6 +152,7 @@ def alerts_page(request: Request, services: ServicesDep, _key: Reader, state: st
 
 
 @router.get("/alerts/{alert_id}")
+@shared
 def alert_page(request: Request, alert_id: str, services: ServicesDep, key: Reader, done: str = "") -> HTMLResponse:
     """One alert with its evidence and its history."""
     view = alert_view(services.alerts.alert(alert_id), can_answer=key.allows(Scope.ADMIN), message=DONE.get(done, ""))
@@ -157,6 +160,7 @@ def alert_page(request: Request, alert_id: str, services: ServicesDep, key: Read
 
 
 @router.post("/alerts/{alert_id}/acknowledge")
+@changing
 def acknowledge(
     alert_id: str, services: ServicesDep, key: Admin, note: Annotated[str, Form(max_length=2000)] = ""
 ) -> RedirectResponse:
@@ -166,6 +170,7 @@ def acknowledge(
 
 
 @router.post("/alerts/{alert_id}/silence")
+@changing
 def silence(
     alert_id: str,
     services: ServicesDep,
@@ -179,6 +184,7 @@ def silence(
 
 
 @router.post("/alerts/{alert_id}/accept")
+@changing
 def accept(
     alert_id: str,
     services: ServicesDep,

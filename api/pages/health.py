@@ -16,6 +16,7 @@ from api.pages.rendering import link, render
 from api.pages.words import Badge, flag_text, metric_name
 from api.quality import Report, read_report
 from api.routes.health import not_ready
+from api.shared import shared
 from api.times import parse_window
 from storage.deliveries import read_delivery_counts
 from storage.job_runs import JobRun, JobState, read_job_runs
@@ -117,6 +118,7 @@ class HealthView:
 
 
 @router.get("/health")
+@shared
 def health_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLResponse:
     """Data health over the last day, or `from`."""
     start = request.query_params.get("from") or "-24h"
@@ -125,7 +127,7 @@ def health_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLRe
     happened = parse_window(start, "now", services.clock.now())
 
     def rows(report: Report, most: int) -> Iterable[Mapping[str, Any]]:
-        return read_report(store, report, happened).head(most).iter_rows(named=True)
+        return read_report(services, report, happened).head(most).iter_rows(named=True)
 
     view = HealthView(
         ranges=RANGES,

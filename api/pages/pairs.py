@@ -19,6 +19,7 @@ from api.pages.waterfall import bounded_money
 from api.pages.words import Badge, cohort_name, judgement_badge, metric_name
 from api.pairs import failing_pairs, question_of
 from api.services import Document
+from api.shared import shared
 from storage.client import Store
 from storage.pairs import PairQuestion
 
@@ -91,6 +92,7 @@ class PairsView:
 
 
 @router.get("/rollouts/{name:path}/pairs")
+@shared
 def pairs_page(
     request: Request,
     name: str,
@@ -107,7 +109,10 @@ def pairs_page(
     pairs = failing_pairs(services, question, _MAX_PAIRS)
     query = {"metric": metric, "evaluator": evaluator}
     path = f"/rollouts/{segment(name)}"
-    cohorts = [None, *_cohorts(services.store, question)]
+    key = ("cohorts", question.service_name, question.candidate)
+    cohorts = [None, *services.kept.get(key, lambda: _cohorts(services.store, question))]
+    if cohort and cohort not in cohorts:
+        cohorts.append(cohort)
     here, digest = link(f"{path}/pairs", query | {"cohort": cohort}), _digest(pairs)
     view = PairsView(
         rollout=name,
@@ -144,10 +149,7 @@ def _cohorts(store: Store, question: PairQuestion) -> list[str]:
     filters = {"service": [question.service_name], "route": [question.candidate]}
     traffic = read_series(store, "throughput", question.since, question.until, None, ["cohort"], filters).frame
     found: list[str] = traffic.sort("n_traces", "cohort", descending=[True, False])["cohort"].to_list()
-    named = [cohort for cohort in found if cohort]
-    if question.cohort and question.cohort not in named:
-        named.append(question.cohort)
-    return named
+    return [cohort for cohort in found if cohort]
 
 
 def _pair(pair: Document) -> PairView:

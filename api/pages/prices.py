@@ -15,6 +15,7 @@ from api import format as formats
 from api.dependencies import Admin, Reader, ServicesDep
 from api.pages.rendering import render, see
 from api.services import Document, Services
+from api.shared import changing, shared
 from storage.api_keys import Scope
 
 router = APIRouter(include_in_schema=False)
@@ -56,6 +57,7 @@ class PricesView:
 
 
 @router.get("/prices")
+@shared
 def prices_page(request: Request, services: ServicesDep, key: Reader, done: str = "") -> HTMLResponse:
     """The price history."""
     message = "The price is in the book; it counts for calls from its start on." if done else ""
@@ -63,6 +65,7 @@ def prices_page(request: Request, services: ServicesDep, key: Reader, done: str 
 
 
 @router.post("/prices")
+@changing
 def add_price(
     request: Request,
     services: ServicesDep,

@@ -45,6 +45,7 @@ from api.pages.words import (
 )
 from api.problems import ProblemError
 from api.services import Document, Services
+from api.shared import shared
 
 router = APIRouter(include_in_schema=False)
 
@@ -114,6 +115,7 @@ class RolloutView:
 
 
 @router.get("/rollouts/{name:path}")
+@shared
 def rollout_page(request: Request, name: str, services: ServicesDep, _key: Reader, plane: str = "") -> HTMLResponse:
     """One rollout; `plane` names the metric of the trade-off plane (`metric` or `metric:evaluator`)."""
     rollout = services.alerts.rollout(name)

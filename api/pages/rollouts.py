@@ -17,6 +17,7 @@ from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import render, segment
 from api.pages.words import OUTCOMES, Badge, cohort_name, metric_name, verdict_badge, without_kind
 from api.services import Document
+from api.shared import shared
 
 router = APIRouter(include_in_schema=False)
 
@@ -54,6 +55,7 @@ class RolloutsView:
 
 
 @router.get("/")
+@shared
 def rollouts_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLResponse:
     """Every rollout, most urgent first."""
     documents = services.alerts.rollouts()

@@ -20,6 +20,7 @@ from api.pages.waterfall import LogicalCall, SpanRow, bounded_money, logical_cal
 from api.pages.words import Badge, cohort_name, flag_text, judgement_badge
 from api.pairs import answering_span, attribute_pairs
 from api.problems import not_found
+from api.shared import shared
 from storage.traces import WholeTrace
 
 router = APIRouter(include_in_schema=False)
@@ -113,6 +114,7 @@ class TraceView:
 
 
 @router.get("/traces/{trace_id}")
+@shared
 def trace_page(request: Request, trace_id: str, services: ServicesDep, _key: Reader, span: str = "") -> HTMLResponse:
     """One trace; `span` is the one to open, by default its most telling model call."""
     trace = read_judged_trace(services, trace_id, MAX_SPANS)

@@ -16,17 +16,24 @@ from pydantic import ValidationError
 from analytics.series import read_series
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
-from api.kept import Kept
 from api.pages.rendering import link, render, see, segment
 from api.pages.trace import trace_badges
 from api.pages.waterfall import bounded_money, tokens_text
 from api.pages.words import Badge, cohort_name, metric_name
 from api.routes.traces import TraceQuery, search
+from api.services import Services
+from api.shared import shared
 from api.times import Window, parse_window
 from storage.metrics import VERDICT_METRICS
 
 router = APIRouter(include_in_schema=False)
 
+# few: each is read from wherever the matches lie
+_SHOWN = (
+    *("trace_id", "started_at", "name", "service_name", "model_route", "model", "cohort", "user_id", "duration_ns"),
+    *("input_tokens", "output_tokens", "cost_usd", "cost_source", "quality_flags"),
+    *("errored", "timed_out", "fell_back", "fallback_to", "retried"),
+)
 _PAGE = 50
 _MAX_FACET = 12
 _LISTS = frozenset({"service", "environment", "route", "model", "cohort", "prompt_version"})
@@ -89,6 +96,7 @@ class TracesView:
 
 
 @router.get("/traces", response_model=None)
+@shared
 def traces_page(request: Request, services: ServicesDep, _key: Reader, q: str = "") -> HTMLResponse | RedirectResponse:
     """Traces that match the parameters of `/api/v1/traces`, newest first; `q` is a trace id to jump to."""
     if q.strip():
@@ -96,11 +104,11 @@ def traces_page(request: Request, services: ServicesDep, _key: Reader, q: str = 
     asked = {name: value for name, value in request.query_params.items() if value and name != "q"}
     query = trace_query(asked)
     now = services.clock.now()
-    found, cursor = search(services, query, now)
+    found, cursor = search(services, query, now, _SHOWN)
     question = {name: value for name, value in asked.items() if name != "cursor"}
     view = TracesView(
         asked={"from": query.start, "to": query.end} | question,
-        facets=_facets(_traffic(request, parse_window(query.start, query.end, now)), question),
+        facets=_facets(_traffic(services, parse_window(query.start, query.end, now)), question),
         ranges=RANGES,
         flags=FLAGS,
         proxies={metric: metric_name(metric) if metric != "eval_fail" else "An evaluator" for metric in VERDICT_METRICS},
@@ -135,17 +143,15 @@ def _facets(traffic: pl.DataFrame, question: Mapping[str, str]) -> tuple[Facet, 
     return tuple(facet for facet in facets if facet.values)
 
 
-def _traffic(request: Request, window: Window) -> pl.DataFrame:
+def _traffic(services: Services, window: Window) -> pl.DataFrame:
     """Traces per value of every facet in the window, from the rollups; kept, since every reader asks for the same windows."""
     # rollups have minutes: within one, the answer is the same
     minutes = (window.start.replace(second=0, microsecond=0), window.end.replace(second=0, microsecond=0))
 
     def read() -> pl.DataFrame:
-        store = request.app.state.services.store
-        return read_series(store, "throughput", window.start, window.end, None, tuple(FACETS), {}).frame
+        return read_series(services.store, "throughput", window.start, window.end, None, tuple(FACETS), {}).frame
 
-    kept: Kept = request.app.state.facets
-    return kept.get(minutes, read)
+    return services.kept.get(("traffic", minutes), read)
 
 
 def _facet_value(question: Mapping[str, str], name: str, value: str, n: str) -> FacetValue:

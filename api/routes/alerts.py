@@ -11,6 +11,7 @@ from api.cursor import decode_cursor, encode_cursor
 from api.dependencies import Admin, Reader, ServicesDep
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
 from api.problems import bad_value
+from api.shared import changing, shared
 from api.times import parse_duration, parse_time
 
 router = APIRouter(tags=["alerts"])
@@ -50,6 +51,7 @@ class Silencing(BaseModel):
 
 
 @router.get("/alerts", summary="Alerts", responses=TABLE_RESPONSES)
+@shared
 def alerts(
     request: Request,
     services: ServicesDep,
@@ -84,12 +86,14 @@ def alert(alert_id: AlertId, services: ServicesDep, _key: Reader) -> dict[str, A
 
 
 @router.post("/alerts/{alert_id}/acknowledge", summary="Acknowledge")
+@changing
 def acknowledge(alert_id: AlertId, services: ServicesDep, key: Admin, note: Note = Note(note="")) -> dict[str, Any]:
     """Somebody is on it: no more reminders; what joins later is still told."""
     return dict(services.alerts.acknowledge(alert_id, key.name, note.note))
 
 
 @router.post("/alerts/{alert_id}/silence", summary="Silence")
+@changing
 def silence(alert_id: AlertId, services: ServicesDep, key: Admin, silencing: Silencing) -> dict[str, Any]:
     """Say nothing about the alert's rollout or rule for a while."""
     now = services.wall_clock.now()
@@ -100,12 +104,14 @@ def silence(alert_id: AlertId, services: ServicesDep, key: Admin, silencing: Sil
 
 
 @router.post("/alerts/{alert_id}/accept", summary="Accept")
+@changing
 def accept(alert_id: AlertId, services: ServicesDep, key: Admin, reason: Reason) -> dict[str, Any]:
     """The harm is known and taken: the alert closes, and its streams never page again in this comparison."""
     return dict(services.alerts.accept(alert_id, key.name, reason.reason))
 
 
 @router.get("/silences", summary="Silences in force", responses=TABLE_RESPONSES)
+@shared
 def silences(request: Request, services: ServicesDep, _key: Reader, _form: FormatQuery = None) -> Response:
     """Who silenced what, until when, and why."""
     return listing(request, services.alerts.silences())

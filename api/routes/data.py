@@ -13,6 +13,7 @@ from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table
 from api.problems import absent_role, bad_value
 from api.quality import Report, read_report
 from api.services import Services
+from api.shared import changing, shared
 from api.times import Window, parse_step, parse_window
 from storage.ledger_report import read_ledger_balance, read_ledger_rows
 from storage.quality import facet_names, read_facet
@@ -55,6 +56,7 @@ class FacetQuery(WindowQuery):
 
 
 @router.get("/ledger", summary="Ingest ledger", responses=TABLE_RESPONSES)
+@shared
 def ledger(request: Request, services: ServicesDep, _key: Reader, query: Annotated[LedgerQuery, Query()]) -> Response:
     """
     What became of every item that arrived, per signal and API key: received = accepted + rejected, accepted = written +
@@ -82,6 +84,7 @@ def quarantine(
 
 
 @router.post("/quarantine/{quarantine_id}/{action}", summary="Retry or drop a quarantined request", responses=_ACTED)
+@changing
 def act_on_quarantined(
     quarantine_id: Annotated[str, Path(max_length=64, description="the held request's id")],
     action: Annotated[Literal["retry", "drop"], Path(description="send it through again, or give it up")],
@@ -108,10 +111,11 @@ def quality(services: ServicesDep, _key: Reader, query: Annotated[WindowQuery, Q
     has not arrived, traces set aside, rollouts that an error of their own keeps from being judged or counting all rows.
     """
     window = query.window(services)
-    return {report.value: to_items(read_report(services.store, report, window)) for report in Report}
+    return {report.value: to_items(read_report(services, report, window)) for report in Report}
 
 
 @router.get("/quality/{report}", summary="One table of data quality", responses=TABLE_RESPONSES)
+@shared
 def quality_report(
     request: Request,
     report: Annotated[Report, Path(description="which table")],
@@ -120,10 +124,11 @@ def quality_report(
     query: Annotated[WindowQuery, Query()],
 ) -> Response:
     """One field of `GET /api/v1/quality`, in every format."""
-    return table(request, read_report(services.store, report, query.window(services)))
+    return table(request, read_report(services, report, query.window(services)))
 
 
 @router.get("/facets", summary="Values to filter by", responses=TABLE_RESPONSES)
+@shared
 def facets(request: Request, services: ServicesDep, _key: Reader, query: Annotated[FacetQuery, Query()]) -> Response:
     """Values of one dimension that occurred in the range, most frequent first."""
     if query.dimension not in facet_names():

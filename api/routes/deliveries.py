@@ -12,6 +12,7 @@ from api.dependencies import Admin, Reader, ServicesDep
 from api.documents import to_json
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
 from api.routes.alerts import AlertId, Note
+from api.shared import changing
 from api.times import LATEST, parse_time
 from storage.deliveries import DeliveryState, read_deliveries
 
@@ -46,6 +47,7 @@ def deliveries(
 
 
 @router.post("/deliveries/{delivery_id}/retry", summary="Retry a dead letter")
+@changing
 def retry(
     delivery_id: Annotated[str, Path(description="the message's id", max_length=64, examples=["0f1e2d3c4b5a6978"])],
     services: ServicesDep,
@@ -56,6 +58,7 @@ def retry(
 
 
 @router.post("/alerts/{alert_id}/unsilence", summary="End a silence")
+@changing
 def unsilence(alert_id: AlertId, services: ServicesDep, key: Admin, note: Note = Note(note="")) -> dict[str, Any]:
     """Lift the silence of the alert's rollout or rule; what still fires is told at the next tick."""
     actions.unsilence(services.store, alert_id, key.name, note.note, services.wall_clock.now())

@@ -12,6 +12,7 @@ from analytics.series import DIMENSIONS, SeriesRequestError, read_series
 from api.dependencies import Reader, ServicesDep
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, listing, table
 from api.problems import ProblemError, not_found
+from api.shared import shared
 from api.times import parse_step, parse_window, rfc3339
 
 router = APIRouter(tags=["metrics"])
@@ -57,6 +58,7 @@ def metrics(request: Request, _key: Reader, _form: FormatQuery = None) -> Respon
 
 
 @router.get("/metrics/{metric}", summary="A metric over time", responses=TABLE_RESPONSES)
+@shared
 def series(
     request: Request,
     metric: Annotated[str, Path(max_length=100, description="a name of GET /api/v1/metrics", examples=["eval_fail_rate"])],

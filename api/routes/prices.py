@@ -9,11 +9,13 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from api.dependencies import Admin, Reader, ServicesDep
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
 from api.problems import ProblemError
+from api.shared import changing, shared
 
 router = APIRouter(tags=["prices"])
 
 
 @router.get("/prices", summary="Prices", responses=TABLE_RESPONSES)
+@shared
 def prices(
     request: Request,
     services: ServicesDep,
@@ -26,6 +28,7 @@ def prices(
 
 
 @router.put("/prices", summary="Set a price")
+@changing
 def set_price(
     services: ServicesDep,
     key: Admin,

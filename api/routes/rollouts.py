@@ -24,6 +24,7 @@ from api.negotiate import (
 )
 from api.pairs import failing_pairs, question_of
 from api.services import Document
+from api.shared import changing, shared
 from api.times import LATEST
 from storage.verdicts import read_verdict_history
 
@@ -77,6 +78,7 @@ class Ending(BaseModel):
 
 
 @router.get("/rollouts", summary="All rollouts", responses=TABLE_RESPONSES)
+@shared
 def rollouts(request: Request, services: ServicesDep, _key: Reader, _form: FormatQuery = None) -> Response:
     """Declared in the settings or over the API, or discovered from traffic; ended ones too."""
     return listing(request, services.alerts.rollouts())
@@ -93,6 +95,7 @@ def rollout(name: Name, services: ServicesDep, _key: Reader) -> dict[str, Any]:
 
 
 @router.put("/rollouts/{name}", summary="Declare a rollout")
+@changing
 def declare(
     name: Name,
     services: ServicesDep,
@@ -110,6 +113,7 @@ def declare(
 
 
 @router.post("/rollouts/{name}/end", summary="End a rollout")
+@changing
 def end(name: Name, services: ServicesDep, key: Admin, ending: Ending) -> dict[str, Any]:
     """Stop judging it; its open alerts are resolved at the next tick."""
     return dict(services.alerts.end_rollout(name, key.name, ending.reason, rolled_back=ending.rolled_back))
@@ -120,6 +124,7 @@ def end(name: Name, services: ServicesDep, key: Admin, ending: Ending) -> dict[s
     summary="Scorecard",
     responses=with_example({"rollout": "refund-student", "rows": []}),
 )
+@shared
 def scorecard(request: Request, name: Name, services: ServicesDep, _key: Reader, _form: FormatQuery = None) -> Response:
     """
     Per cohort and metric: both arms, difference with its any-time range, counts, coverage, state. 404 before one began.
@@ -131,6 +136,7 @@ def scorecard(request: Request, name: Name, services: ServicesDep, _key: Reader,
 
 
 @router.get("/rollouts/{name}/scorecard/{part}", summary="One table of the scorecard", responses=TABLE_RESPONSES)
+@shared
 def scorecard_part(
     request: Request,
     name: Name,
@@ -159,6 +165,7 @@ def verdict(name: Name, services: ServicesDep, _key: Reader) -> dict[str, Any]:
 
 
 @router.get("/rollouts/{name}/verdicts", summary="Verdict history", responses=TABLE_RESPONSES)
+@shared
 def verdicts(
     request: Request,
     name: Name,
@@ -179,6 +186,7 @@ def verdicts(
         200: {"content": {**TABLE_RESPONSES[200]["content"], "application/json": {"example": {"items": [_PAIR], "next": None}}}}
     },
 )
+@shared
 def pairs(
     request: Request,
     name: Name,

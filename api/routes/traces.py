@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -15,7 +16,9 @@ from api.judged import read_judged_trace
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table, whole_or_rows, with_example
 from api.problems import bad_value, not_found
 from api.services import Services
+from api.shared import shared
 from api.times import Window, parse_window
+from storage.facts import TRACE_FACTS
 from storage.traces import TraceFilter, TracePosition, position_of, search_traces
 
 router = APIRouter(tags=["traces"])
@@ -76,6 +79,7 @@ class TraceQuery(BaseModel):
 
 
 @router.get("/traces", summary="Search traces", responses=TABLE_RESPONSES)
+@shared
 def traces(request: Request, services: ServicesDep, _key: Reader, query: Annotated[TraceQuery, Query()]) -> Response:
     """Facts of traces that match, newest first. A trace appears with the next job after its spans arrived."""
     found, following = search(services, query, services.clock.now())
@@ -89,6 +93,7 @@ def traces(request: Request, services: ServicesDep, _key: Reader, query: Annotat
         {"trace_id": "0af7651916cd43dd8448eb211c80319c", "facts": [], "spans": [], "evaluations": [], "outcomes": []}
     ),
 )
+@shared
 def trace(
     request: Request,
     trace_id: Annotated[
@@ -116,8 +121,10 @@ def trace(
     return whole_or_rows(request, whole, lambda: table(request, found.spans))
 
 
-def search(services: Services, query: TraceQuery, now: datetime) -> tuple[Any, str | None]:
-    """A page of traces as a frame, and the cursor of the next one."""
+def search(
+    services: Services, query: TraceQuery, now: datetime, columns: Sequence[str] = tuple(TRACE_FACTS)
+) -> tuple[Any, str | None]:
+    """A page of traces as a frame with these columns, and the cursor of the next one."""
     limit = min(query.limit, services.config.max_page_items)
     question = query.model_dump(exclude={"cursor", "limit", "format"})
     after: TracePosition | None = None
@@ -130,7 +137,7 @@ def search(services: Services, query: TraceQuery, now: datetime) -> tuple[Any, s
             window = _window_of(start, end)
         except OverflowError as error:
             raise bad_value("cursor", query.cursor, "a cursor this list returned as `next`") from error
-    found = search_traces(services.store, query.wanted(), window.start, window.end, after, limit + 1)
+    found = search_traces(services.store, query.wanted(), window.start, window.end, after, limit + 1, columns)
     if len(found) <= limit:
         return found, None
     page = found.head(limit)

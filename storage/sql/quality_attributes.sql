@@ -17,3 +17,5 @@ FROM
 WHERE key NOT IN (SELECT arrayJoin({known:Array(String)})) AND NOT arrayExists(prefix -> startsWith(key, prefix), {prefixes:Array(String)})
 ORDER BY n_spans DESC, key
 LIMIT {limit:UInt32}
+-- one thread in small blocks: the sample is reached with the first of them
+SETTINGS max_threads = 1, max_block_size = 4096

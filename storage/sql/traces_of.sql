@@ -1,11 +1,5 @@
 -- The present version of the candidates that still match.
-SELECT
-    trace_id, started_at, service_name, environment, model_route, model, models, prompt_name, prompt_version, cohort, session_id,
-    user_id, mirror_role, mirror_group, name, duration_ns, ttft_ns, n_spans, n_model_calls, n_logical_calls, n_retried_calls,
-    n_fallback_calls, n_timed_out_calls, n_errored_calls, retried, fell_back, fallback_to, timed_out, errored, error_type,
-    input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, cost_source,
-    reported_cost_usd, computed_cost_usd, evaluation_cost_usd, unpriced_calls, evaluation_sampled, sampling_rule, quality_flags,
-    received_at
+SELECT {columns}
 FROM trace_facts FINAL
 PREWHERE {where_traces}
 WHERE started_at >= {since:DateTime64(9, 'UTC')} AND started_at < {until:DateTime64(9, 'UTC')}

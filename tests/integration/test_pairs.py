@@ -73,6 +73,20 @@ def test_a_mirrored_twin_comes_first_even_when_it_is_older_and_lies_hours_away(s
     assert found(store, limit=1) == [(2, 21, True)]
 
 
+def test_a_mirrored_twin_comes_first_however_many_failures_are_newer(store: Store) -> None:
+    minute = timedelta(minutes=1)
+    newer = [failed(100 + n, n * minute) for n in range(60)] + [passed(11, 70 * minute)]
+    mirrored = [
+        failed(2, 9 * DAY, mirror_group="item-7", mirror_role="shadow"),
+        passed(21, 9 * DAY, mirror_group="item-7", mirror_role="primary"),
+        # its twin failed as well
+        failed(3, 8 * DAY, mirror_group="item-8", mirror_role="shadow"),
+        trace_row(31, started_at=START - 8 * DAY, errored=True, mirror_group="item-8", mirror_role="primary"),
+    ]
+    write_traces(store, newer + mirrored)
+    assert found(store, limit=3) == [(2, 21, True), (100, 11, False), (101, 11, False)]
+
+
 @pytest.mark.parametrize("before", [timedelta(minutes=5), timedelta(hours=20), 9 * DAY])
 def test_a_partner_is_found_however_long_before_the_failure_it_ran(store: Store, before: timedelta) -> None:
     write_traces(store, [failed(1, 2 * DAY), passed(11, 2 * DAY + before)])

@@ -68,7 +68,7 @@ def make_services(store: Store, clock: FixedClock, **changes: Any) -> Services:
         "store": store,
         "clock": clock,
         "wall_clock": clock,
-        "config": ApiConfig(),
+        "config": ApiConfig(keep_seconds=0),
         "authenticator": KeyAuthenticator(store, clock, cache_seconds=0),
         "alerts": Desk(store, alerter, clock, clock),
         "prices": PriceHistory(store),

@@ -134,7 +134,7 @@ def story_services(store: Store, trace_ids: Sequence[str] = ()) -> Services:
     return Services(
         store=store,
         clock=FixedClock(NOW),
-        config=ApiConfig(),
+        config=ApiConfig(keep_seconds=0),
         authenticator=OpenDoor(),
         alerts=StoryDesk(trace_ids),
         prices=StoryPrices(),

@@ -67,3 +67,27 @@ def test_nothing_is_kept_for_no_seconds() -> None:
     made = iter(range(3))
     kept = Kept(0)
     assert [kept.get("a", lambda: next(made)) for _ in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("took", "lives"), [(0.01, 5.0), (0.1, 10.0), (2.0, 30.0)])
+def test_what_took_long_lives_longer_within_bounds(took: float, lives: float) -> None:
+    """A hundred times as long as it took, at least 5 s and at most six times that."""
+    watch, made = Watch(), iter(range(3))
+    kept = Kept(5, watch)
+
+    def make() -> int:
+        watch.now += took
+        return next(made)
+
+    assert kept.get("a", make) == 0
+    watch.now = took + lives - 0.001
+    assert kept.get("a", make) == 0
+    watch.now = took + lives
+    assert kept.get("a", make) == 1
+
+
+def test_what_does_not_fit_is_made_anew() -> None:
+    made = iter(range(3))
+    kept = Kept(5, fits=lambda value: value < 1)
+    kept.get("large", lambda: next(made) + 1)
+    assert kept.get("large", lambda: 7) == 7
