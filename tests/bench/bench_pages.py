@@ -99,6 +99,7 @@ def build(directory: Path, n_traces: int, seconds: float) -> bool:
 def serving(directory: Path) -> Iterator[dict[str, str]]:
     """`spanwise serve` on `directory`, once the rollout has its verdict; the jobs run on, with nothing to do."""
     endpoints = directory / "data" / "endpoints.json"
+    endpoints.unlink(missing_ok=True)
     command = [sys.executable, "-m", "spanwise", "serve", "--config", str(directory / "spanwise.toml")]
     command += ["--data-dir", str(directory / "data"), "--job-interval", "120"]
     command += ["--otlp-grpc-port", "0", "--otlp-http-port", "0", "--http-port", "0"]
