@@ -46,6 +46,7 @@ class Kept:
         self._lock = threading.Lock()
         self._making: dict[Hashable, threading.Lock] = {}
         self._values: dict[Hashable, _Held] = {}
+        self._n_changes = 0
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
         """The value of `key`, made now unless it is still kept. What `make` raises is not kept."""
@@ -57,7 +58,7 @@ class Kept:
             found = self._values.get(key)
             if found is not None and self._clock() < found.until:
                 return found.value  # type: ignore[return-value] # what `make` of this key returned
-            began = self._clock()
+            n_changes, began = self._n_changes, self._clock()
             value = make()
             if not self._fits(value):
                 return value
@@ -65,13 +66,16 @@ class Kept:
             until = now + min(max(self._seconds, _SHARE * (now - began)), _OLDEST * self._seconds)
             with self._lock:
                 self._prune()
-                self._values[key] = _Held(until, value)
+                # made of what was there before a change, it would outlive what it shows
+                if n_changes == self._n_changes:
+                    self._values[key] = _Held(until, value)
                 self._making.setdefault(key, making)
             return value
 
     def forget(self) -> None:
         """Somebody changed what is kept."""
         with self._lock:
+            self._n_changes += 1
             self._values.clear()
 
     def _prune(self) -> None:

@@ -28,6 +28,17 @@ def test_a_value_is_made_again_once_its_time_is_over_or_somebody_changed_somethi
     assert kept.get("a", lambda: next(made)) == 3
 
 
+def test_what_was_being_made_when_something_changed_is_not_kept() -> None:
+    kept = Kept(5, Watch())
+
+    def make() -> str:
+        kept.forget()
+        return "before"
+
+    assert kept.get("a", make) == "before"
+    assert kept.get("a", lambda: "after") == "after"
+
+
 def test_a_failure_is_not_kept() -> None:
     kept = Kept(5, Watch())
 
