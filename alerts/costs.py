@@ -24,12 +24,11 @@ def cost_finding(dollars: dict[str, Floats], omega: dict[str, float], target: fl
         target: the gate's limit; the class `divergence` asks for 1.0 instead.
     """
     known = {cohort: sums for cohort, sums in dollars.items() if cohort in omega}
-    included = {c: omega[c] for c, sums in known.items() if _counts(sums).min() >= MIN_PER_COHORT}
+    smaller = {c: _counts(sums).min() for c, sums in known.items()}
+    included = {c: omega[c] for c in known if smaller[c] >= MIN_PER_COHORT}
     note = _why_not(known, included, omega)
     overall = _row(GLOBAL, known, {} if note else included, config)
-    cohorts = tuple(
-        _row(c, {c: known[c]}, {c: 1.0} if _counts(known[c]).min() >= MIN_TRACES else {}, config) for c in sorted(known)
-    )
+    cohorts = tuple(_row(c, {c: known[c]}, {c: 1.0} if smaller[c] >= MIN_TRACES else {}, config) for c in sorted(known))
     tails = (overall.tail_share_baseline or 0.0, overall.tail_share_candidate or 0.0)
     return CostFinding(
         overall=overall,

@@ -41,8 +41,11 @@ from storage.verdicts import VERDICTS, read_latest_verdict, write_verdicts
 
 # A model that changed is noticed, late verdicts are counted, and numbers of an unchanged verdict are refreshed this often.
 _HOUR = timedelta(hours=1)
+# Rows that changed after they were settled are only counted, and counting reads a week.
+_QUARTER_DAY = timedelta(hours=6)
 _WEEK = timedelta(days=7)
 _CHECKPOINT_EVERY = timedelta(minutes=10)
+_SETTLED_AT_ONCE = 34
 
 
 class Evaluator:
@@ -224,21 +227,24 @@ class Evaluator:
             if entry.comparison.day_zero <= minute and not self._troubles.stopped(name):
                 live.append(entry)
         settled_at = datetime.now(UTC)
-        together = [entry for entry in live if not entry.is_apart]
-        try:
-            self._settle(together, minute, settled_at)
-        except (RetryableError, MemoryError):
-            raise
-        except ANY_ERROR:
-            # Whose error it is shows one by one; nobody has lost anything, each goes on from its own frontier.
-            together = []
-        for entry in live:
-            if entry not in together:
-                entry.is_apart = True
-                with self._troubles.apart(entry.name, "settling"):
-                    entry = self._without_doubt(entry)
-                    self._settle([entry], minute, settled_at)
-                    entry.is_apart = False
+        # Those of one service read the same rows; a few at a time, or the rows of all are held at once.
+        together = sorted((entry for entry in live if not entry.is_apart), key=lambda entry: entry.comparison.rollout.service)
+        singly = [entry for entry in live if entry.is_apart]
+        for first in range(0, len(together), _SETTLED_AT_ONCE):
+            some = together[first : first + _SETTLED_AT_ONCE]
+            try:
+                self._settle(some, minute, settled_at)
+            except (RetryableError, MemoryError):
+                raise
+            except ANY_ERROR:
+                # Whose error it is shows one by one; nobody has lost anything, each goes on from its own frontier.
+                singly += some
+        for entry in singly:
+            entry.is_apart = True
+            with self._troubles.apart(entry.name, "settling"):
+                entry = self._without_doubt(entry)
+                self._settle([entry], minute, settled_at)
+                entry.is_apart = False
         for entry in self._watched.values():
             if not entry.is_doubtful:
                 entry.settled_at = settled_at
@@ -282,6 +288,8 @@ class Evaluator:
             routes = [comparison.rollout.baseline, comparison.rollout.candidate]
             rows = read_lateness(self._store, comparison.rollout.service, routes, comparison.day_zero_at, now)
             entry.lateness = [Lateness(*row) for row in rows.rows()]
+        if is_due(entry.late_counted_at, now, _QUARTER_DAY, comparison.comparison_id):
+            entry.late_counted_at = now
             since = max(comparison.day_zero_at, now - _WEEK)
             entry.late_rows = count_late_rows(self._store, row_of(comparison), since)
         result = self._judge_counted(entry, now)

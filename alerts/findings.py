@@ -9,7 +9,7 @@ import numpy as np
 
 from alerts.ledger import BLOCK, COUNT, SCORE, is_above
 from alerts.method import differences, evidence
-from alerts.method.intervals import radius
+from alerts.method.intervals import radius_of_one
 from alerts.method.proven import as_difference, proven_index
 from alerts.method.weights import StreamKey, group_of
 from alerts.rules import MINUTES_PER_DAY, Floats, Ints
@@ -60,6 +60,8 @@ class Findings:
         totals = ledger.sums.sum(axis=1)
         self._sums = {name: totals[:, ledger.field[name]] for name in (*BLOCK, *SCORE, *COUNT)}
         self._n01, self._n10, self._n11 = (totals[:, ledger.field[name]] for name in ("n01", "n10", "n11"))
+        self._totals = {name: self._sums[name].tolist() for name in ("uS", "fS", "uT", "fT")}
+        self._weighted = (self._sums["N"] + (self._n01 - self._n10) / 2).tolist(), (self._sums["W"] + self._n_pairs / 2).tolist()
         self._units = [(self._sums[arm] + self._n_pairs).tolist() for arm in ("nS", "nT")]
         self._known: dict[StreamKey, StreamFinding] = {}
         self._standardised: dict[tuple[str, str], differences.Standardised] = {}
@@ -100,7 +102,7 @@ class Findings:
         d, v, note = self.estimate(key)
         if d is None or v is None or note:
             return None
-        width = float(radius(v, level, 0.8 * self.margin(key)))
+        width = radius_of_one(v, level, 0.8 * self.margin(key))
         return d - width, d + width
 
     def estimate(self, key: StreamKey) -> tuple[float | None, float | None, str]:
@@ -174,12 +176,13 @@ class Findings:
         if has_paged and self.log_e[number] < self.log_threshold[number]:
             # The harm has ended since: what the page was about.
             start = int(self._page_start[number])
-        n_by_day, w_by_day, _ = ledger.difference_since(number, start)
+        n_since, w_since = ledger.difference_since(number, start)[:2] if start else (part[number] for part in self._weighted)
         index = self.proven(number)
         proved = max(index, 0) if has_paged else index
         odds = (1.0, *rules.odds_ratios)[proved] if proved >= 0 else None
-        p_t = (ledger.get("xT")[number, start:].sum() + 0.5) / (ledger.get("nT")[number, start:].sum() + 1)
-        proved_difference = None if odds is None or rules.frozen_rates else max(0.0, as_difference(odds, float(p_t)))
+        proved_difference = None
+        if odds is not None and not rules.frozen_rates:
+            proved_difference = max(0.0, as_difference(odds, self._baseline_rate(number, start)))
         default = StreamState.PAGED if has_paged else StreamState.COLLECTING if bounds is None else StreamState.NO_HARM_SEEN
         at = int(self.paged[number])
         candidate, baseline = (self._arm(key, arm, 0) for arm in "ST")
@@ -202,7 +205,7 @@ class Findings:
             paged_minute=moment(at) if has_paged else None,
             decided_at=moment(at + 1 + rules.maturity_of((key.metric, key.evaluator))) if has_paged else None,
             since=moment(rules.day_zero + (start + self.state.first_day) * MINUTES_PER_DAY),
-            difference_since=float(n_by_day / w_by_day) if w_by_day > 0 else None,
+            difference_since=float(n_since / w_since) if w_since > 0 else None,
             baseline_since=baseline_since,
             candidate_since=candidate_since,
             proven_odds_ratio=odds,
@@ -213,10 +216,16 @@ class Findings:
             note=note,
         )
 
+    def _baseline_rate(self, number: int, start: int) -> float:
+        """The baseline's failure rate in blocks since a day."""
+        x, n = (float(self.state.paging.get(name)[number, start:].sum()) for name in ("xT", "nT"))
+        return (x + 0.5) / (n + 1)
+
     def _arm(self, key: StreamKey, arm: str, start: int) -> ArmCounts:
         """Counts of all settled units of an arm since a day; coverage where sampled traces are known."""
         ledger, number = self.state.paging, self.state.paging.index[key]
-        n, x = (int(ledger.get(f"{name}{arm}")[number, start:].sum()) for name in "uf")
+        by_name = (f"u{arm}", f"f{arm}")
+        n, x = (int(ledger.get(name)[number, start:].sum() if start else self._totals[name][number]) for name in by_name)
         sampled, missing = n, 0
         base = self.state.guarding.index.get(StreamKey("eval_missing", key.evaluator, key.cohort))
         if key.metric == "eval_fail" and base is not None:

@@ -59,8 +59,10 @@ def guard_findings(
 
 def _overlap(state: ComparisonState, config: MethodConfig) -> list[GuardFinding]:
     by_metric: dict[tuple[str, str], list[guards.Traffic]] = {}
-    units = np.array(list(state.recent.values())).reshape(-1, RING_HOURS, 2).sum(axis=1).tolist()
-    for key, (n_s, n_t) in zip(state.recent, units, strict=True):
+    units = np.array(list(state.recent.values())).reshape(-1, RING_HOURS, 2).sum(axis=1)
+    if not ((units[:, 0] > 0) & (units[:, 1] == 0)).any():
+        return []
+    for key, (n_s, n_t) in zip(state.recent, units.tolist(), strict=True):
         by_metric.setdefault(key[:2], []).append(guards.Traffic(*key[2:6], n_s, n_t))
     found = []
     for (metric, evaluator), traffic in sorted(by_metric.items()):
@@ -133,8 +135,9 @@ def cohort_units(state: ComparisonState) -> tuple[dict[str, float], dict[str, fl
     """Served traces per cohort: candidate's, baseline's."""
     ledger = state.paging
     numbers = {k.cohort: n for k, n in ledger.index.items() if k.metric == "error" and k.cohort != GLOBAL}
-    units = [{c: float(ledger.get(name)[n].sum()) for c, n in numbers.items()} for name in ("uS", "uT")]
-    return units[0], units[1]
+    rows = list(numbers.values())
+    units = [ledger.get(name)[rows].sum(axis=1).tolist() for name in ("uS", "uT")]
+    return dict(zip(numbers, units[0], strict=True)), dict(zip(numbers, units[1], strict=True))
 
 
 def _mix(state: ComparisonState) -> list[GuardFinding]:
@@ -164,7 +167,8 @@ def _lateness(lateness: list[Lateness]) -> list[GuardFinding]:
 def mix_effect(state: ComparisonState, standardised: differences.Standardised, key: StreamKey, margin: float) -> str:
     """'' or the warning that the pooled difference tells another story than the standardised one."""
     number = state.paging.index[key]
-    totals = [float(state.paging.get(name)[number].sum()) for name in ("fS", "uS", "fT", "uT")]
+    fields = [state.paging.field[name] for name in ("fS", "uS", "fT", "uT")]
+    totals = state.paging.sums[number][:, fields].sum(axis=0).tolist()
     if standardised.d is None or min(totals[1], totals[3]) == 0:
         return ""
     pooled = totals[0] / totals[1] - totals[2] / totals[3]

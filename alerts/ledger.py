@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,9 +108,23 @@ class Ledger:
             self.sums = np.concatenate([self.sums, np.zeros((missing, *self.sums.shape[1:]))])
             self.carry = np.concatenate([self.carry, np.full((missing, *self.carry.shape[1:]), -np.inf)])
 
-    def add(self, name: str, streams: Ints, days: Ints, values: Floats | Ints) -> None:
-        """Add values one by one to a field."""
-        np.add.at(self.sums[:, :, self.field[name]], (streams, days), values)
+    def add(self, values: Mapping[str, Floats], rows: Ints, streams: Ints, days: Ints) -> None:
+        """
+        Add some rows of each field's values, one by one in their order.
+
+        Args:
+            values: by field, one per row. rows: those to add. streams, days: where each of `rows` goes.
+        """
+        if len(rows) == 0:
+            return
+        flat, cells = self._cells(streams, days)
+        for name, column in values.items():
+            np.add.at(flat, cells + self.field[name], column[rows])
+
+    def _cells(self, streams: Ints, days: Ints) -> tuple[Floats, Ints]:
+        """All sums as one row, and where in it each stream and day begins: several indices cost ten times as much."""
+        _, n_days, n_fields = self.sums.shape
+        return self.sums.reshape(-1, copy=False), (streams * n_days + days) * n_fields
 
     def get(self, name: str) -> Floats:
         """A field, shape (streams, days)."""
@@ -168,7 +182,9 @@ class Ledger:
                 self._note_pages(events, order[np.argsort(events.stream[order], kind="stable")], int(day), log_mass, phi, rule)
             for fields, chosen in ((self.unpaired, ~events.is_pair), (self.paired, events.is_pair)):
                 rows = today[chosen[today]]
-                np.add.at(self.sums[:, :, fields], (events.stream[rows], events.day[rows]), events.log_l[rows])
+                flat, cells = self._cells(events.stream[rows], events.day[rows])
+                columns = np.arange(fields.start, fields.stop)
+                np.add.at(flat, (cells[:, None] + columns).ravel(), events.log_l[rows].ravel())
 
     def _note_pages(self, events: Events, order: Ints, day: int, log_mass: Floats, phi: Floats, rule: PageRule) -> None:
         if len(order) == 0:

@@ -17,11 +17,11 @@ from alerts.state import ComparisonState
 from alerts.troubles import Malformed
 from analytics.eligibility import EVENTS
 from storage.client import Store
-from storage.metrics import FLAG_METRICS, read_matured_rows
+from storage.metrics import FLAG_METRICS, Window, read_matured_rows
 from storage.settled import SETTLED, write_settled
 
 # Minutes that are read at once to begin with, and rows of which there are too many.
-_FIRST_MINUTES, _MANY_ROWS = 8, 120_000
+_FIRST_MINUTES, _MANY_ROWS = 2, 40_000
 _REFERENCED_SOURCES = ("cost", "latency", "input_tokens")
 
 
@@ -116,41 +116,49 @@ def _windows(entry: Live, now_minute: int, at_once: int) -> dict[int, tuple[int,
     return open_windows
 
 
+@dataclass(frozen=True)
+class _Job:
+    """Comparisons of which a group of metrics settles over the same minutes, [start, to)."""
+
+    group: int
+    start: int
+    to: int
+    entries: list[Live]
+
+    def window(self) -> Window:
+        """What it is made from."""
+        rollouts = [entry.comparison.rollout for entry in self.entries]
+        services = sorted({rollout.service for rollout in rollouts})
+        metrics = sorted(_metrics_of(self.entries, self.group))
+        return Window(moment(self.start), moment(self.to), services, metrics)
+
+
 def _read(
     store: Store, live: list[Live], windows: dict[str, dict[int, tuple[int, int]]], learned: dict[str, Live]
 ) -> tuple[pl.DataFrame, int]:
-    """Settled rows of all windows, and how many rows that took; windows over the same minutes are read together."""
+    """Settled rows of all windows, read together, and how many rows that took."""
     by_id = {entry.comparison.comparison_id: entry for entry in live}
-    jobs: dict[tuple[int, int, int], list[Live]] = {}
+    together: dict[tuple[int, int, int], list[Live]] = {}
     for comparison_id, groups in windows.items():
         for group, (start, to) in groups.items():
-            jobs.setdefault((group, start, to), []).append(by_id[comparison_id])
-    parts = [_settle_group(store, entries, *job, learned) for job, entries in sorted(jobs.items(), key=lambda item: item[0])]
-    return pl.concat([SETTLED.to_frame(), *(rows for rows, _ in parts)]), sum(n for _, n in parts)
-
-
-def _settle_group(
-    store: Store, entries: list[Live], group: int, start: int, to: int, learned: dict[str, Live]
-) -> tuple[pl.DataFrame, int]:
-    metrics = _metrics_of(entries, group)
-    if not metrics:
-        return SETTLED.to_frame(), 0
-    services = sorted({entry.comparison.rollout.service for entry in entries})
+            together.setdefault((group, start, to), []).append(by_id[comparison_id])
+    jobs = [_Job(*which, entries) for which, entries in sorted(together.items(), key=lambda item: item[0])]
+    entries = [entry for entry in live if windows[entry.comparison.comparison_id]]
     routes = sorted({r for entry in entries for r in (entry.comparison.rollout.baseline, entry.comparison.rollout.candidate)})
-    read = read_matured_rows(store, moment(start), moment(to), services=services, metrics=sorted(metrics), routes=routes)
+    wanted = [window for window in (job.window() for job in jobs) if window.metrics]
+    read = read_matured_rows(store, wanted, routes)
     arms = pl.concat([entry.comparison.arms for entry in entries])
     rows, bad = split_rows(read)
     if not bad.is_empty():
         left_out = summary(bad, arms)
         for entry in entries:
             entry.leave_out(left_out.get(entry.comparison.comparison_id, {}))
-    if group > 0:
-        for entry in _discover(entries, rows, group):
-            learned[entry.comparison.comparison_id] = entry
+    for job in jobs:
+        if job.group > 0:
+            learned |= {entry.comparison.comparison_id: entry for entry in _discover(job, rows)}
     references = pl.concat([entry.comparison.references for entry in entries])
     settled = settle(rows, arms, references, pl.concat([entry.comparison.expectations for entry in entries]))
-    mine = settled.join(_belonging(entries, settled, group), on=["comparison_id", "metric", "evaluator"], how="semi")
-    return mine, read.height
+    return _within(settled, by_id, windows), read.height
 
 
 def _metrics_of(entries: list[Live], group: int) -> set[str]:
@@ -168,33 +176,43 @@ def _metrics_of(entries: list[Live], group: int) -> set[str]:
     return wanted
 
 
-def _discover(entries: list[Live], rows: pl.DataFrame, group: int) -> Iterable[Live]:
+def _discover(job: _Job, rows: pl.DataFrame) -> Iterable[Live]:
     """What is collected counts from the minute after it was first seen: before, its absence says nothing."""
+    seen_now = rows.filter(pl.col("bucket") >= moment(job.start), pl.col("bucket") < moment(job.to))
     where = ["service_name", "environment", "model_route", "model"]
-    feedback = rows.filter(pl.col("metric").is_in(EVENTS), pl.col("n_scored_matured") > 0).with_columns(
+    feedback = seen_now.filter(pl.col("metric").is_in(EVENTS), pl.col("n_scored_matured") > 0).with_columns(
         pl.lit("").alias("evaluator"), pl.lit("").alias("sampling_rule")
     )
-    sampled = rows.filter(pl.col("metric") == "eval_fail", pl.col("n_sampled_matured") > 0).with_columns(metric=pl.lit(MISSING))
+    sampled = seen_now.filter(pl.col("metric") == "eval_fail", pl.col("n_sampled_matured") > 0).with_columns(
+        metric=pl.lit(MISSING)
+    )
     seen = pl.concat([feedback, sampled])
     if seen.is_empty():
         return
     what = ["comparison_id", "metric", "evaluator", "sampling_rule"]
     at = (pl.col("bucket").min().dt.epoch("s") // 60 + 1).alias("since")
-    mine = seen.join(pl.concat([entry.comparison.arms for entry in entries]), on=where).group_by(what).agg(at).sort(what)
+    mine = seen.join(pl.concat([entry.comparison.arms for entry in job.entries]), on=where).group_by(what).agg(at).sort(what)
     by_comparison = {str(key[0]): part.drop("comparison_id").rows() for key, part in mine.group_by("comparison_id")}
-    for entry in entries:
+    for entry in job.entries:
         comparison = entry.comparison
         known = {row[:3] for row in comparison.collected}
         first = by_comparison.get(comparison.comparison_id, [])
-        new = [row for row in first if row[:3] not in known and comparison.maturity(row[0], row[1]) == group]
+        new = [row for row in first if row[:3] not in known and comparison.maturity(row[0], row[1]) == job.group]
         if new:
             entry.change(replace(comparison, collected=[*comparison.collected, *new]))
             yield entry
 
 
-def _belonging(entries: list[Live], settled: pl.DataFrame, group: int) -> pl.DataFrame:
-    """Which (comparison, metric, evaluator) of the rows settle in this group."""
-    by_id = {entry.comparison.comparison_id: entry.state.rules for entry in entries}
-    keys = settled.select("comparison_id", "metric", "evaluator").unique()
-    mine = [by_id[c].group_of((m, e)) == group for c, m, e in keys.iter_rows()]
-    return keys.filter(pl.Series(mine, dtype=pl.Boolean))
+def _within(settled: pl.DataFrame, entries: dict[str, Live], windows: dict[str, dict[int, tuple[int, int]]]) -> pl.DataFrame:
+    """Of each metric the minutes that settle now; of others, what was read for their sake is not all there is."""
+    key = ["comparison_id", "metric", "evaluator"]
+    rows = []
+    for comparison_id, metric, evaluator in settled.select(key).unique().iter_rows():
+        group = entries[comparison_id].state.rules.group_of((metric, evaluator))
+        start, to = windows[comparison_id].get(group, (0, 0))
+        rows.append((comparison_id, metric, evaluator, start, to))
+    schema = pl.Schema(dict.fromkeys(key, pl.String()) | dict.fromkeys(("start", "to"), pl.Int64()))
+    reached = pl.DataFrame(rows, schema=schema, orient="row")
+    minute = pl.col("minute").dt.epoch("s") // 60
+    timed = settled.join(reached, on=key, maintain_order="left")
+    return timed.filter(minute >= pl.col("start"), minute < pl.col("to")).select(list(SETTLED))

@@ -166,12 +166,11 @@ class ComparisonState:
     def _count(self, table: Table) -> None:
         """All settled units, whether or not they meet the other arm, and pairs."""
         # most columns are empty most of the time: no scores, no pairs
-        counted = {name: column for name, column in _COUNTED.items() if table.column(column).any()}
+        counted = {name: table.column(column) for name, column in _COUNTED.items() if table.column(column).any()}
         for ledger in (self.paging, self.guarding):
             for streams in self._of_rows(ledger, table):
                 rows = np.flatnonzero(streams >= 0)
-                for name, column in counted.items():
-                    ledger.add(name, streams[rows], table.day[rows], table.column(column)[rows])
+                ledger.add(counted, rows, streams[rows], table.day[rows])
         routed = table.of_metrics("error")
         for epoch in np.unique(table.epoch[routed]).tolist():
             rows = np.flatnonzero(routed & (table.epoch == epoch))
@@ -182,7 +181,8 @@ class ComparisonState:
     def _close_blocks(self, table: Table) -> ClosedBlocks:
         """Add the rows to the open blocks; keep what stays open, return what closed, sorted by (minute, stratum)."""
         oldest = self.rules.closing.max_minutes
-        aged = [key for key, block in self.open.items() if block[0] + oldest <= self.frontier_of(key[:2])]
+        frontiers = {metric: self.frontier_of(metric) for metric in {key[:2] for key in [*self.open, *table.strata]}}
+        aged = [key for key, block in self.open.items() if block[0] + oldest <= frontiers[key[:2]]]
         rows = table.unit_rows
         met = np.unique(table.stratum[rows])
         keys = sorted({table.strata[n] for n in met.tolist()}.union(aged))
@@ -198,7 +198,7 @@ class ComparisonState:
         stratum, values = stratum[order], values[order]
         if len(stratum) == 0:
             return ClosedBlocks([], np.zeros(0, dtype=np.int64), np.zeros((0, len(BLOCK_COLUMNS))))
-        frontier = np.array([self.frontier_of(key[:2]) for key in keys], dtype=np.int64)[stratum]
+        frontier = np.array([frontiers[key[:2]] for key in keys], dtype=np.int64)[stratum]
         minute = values[:, 0].astype(np.int64)
         block, closed = blocks.block_ends(
             stratum, minute, values[:, 1].astype(np.int64), values[:, 3].astype(np.int64), frontier, self.rules.closing
@@ -227,17 +227,17 @@ class ComparisonState:
         used = np.flatnonzero((own >= 0) | (over_all >= 0))
         phi = self.rules.phi_of_all(ledger.streams)
         terms = differences.block_terms(n_s, x_s, n_t, x_t) | differences.score_terms(closed.sums[:, 4:])
+        used_terms = {name: values for name, values in terms.items() if values.any()}
         log_l = np.zeros((len(n_s), len(ledger.theta)))
         rows = used[matched[used]]
         log_l[rows] = blocks.log_evidence(n_s[rows], x_s[rows], n_t[rows], x_t[rows], ledger.theta)
         events = []
         for streams in (own, over_all):
             alone = np.flatnonzero((streams >= 0) & ~matched)
-            ledger.add("unmatchedS", streams[alone], day[alone], n_s[alone])
-            ledger.add("unmatchedT", streams[alone], day[alone], n_t[alone])
+            unmatched = {"unmatchedS": n_s.astype(np.float64), "unmatchedT": n_t.astype(np.float64)}
+            ledger.add(unmatched, alone, streams[alone], day[alone])
             rows = np.flatnonzero((streams >= 0) & matched)
-            for name, values in terms.items():
-                ledger.add(name, streams[rows], day[rows], values[rows])
+            ledger.add(used_terms, rows, streams[rows], day[rows])
             events.append(
                 Events(
                     streams[rows],
@@ -295,9 +295,8 @@ class ComparisonState:
         events = []
         for streams in self._of_rows(ledger, table):
             chosen = streams[rows]
-            ledger.add("N", chosen, table.day[rows], x - n * mean)
-            ledger.add("W", chosen, table.day[rows], n)
-            ledger.add("V0", chosen, table.day[rows], variance)
+            sums = {"N": x - n * mean, "W": n, "V0": variance}
+            ledger.add(sums, np.arange(len(rows)), chosen, table.day[rows])
             never = np.zeros(len(rows), dtype=bool)
             spread = phi[chosen] * variance
             events.append(Events(chosen, table.minute[rows], table.day[rows], never, log_l, x - n * mean, n, spread))

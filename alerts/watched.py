@@ -23,8 +23,9 @@ class Watched(Live):
 
     settled_at: datetime = LONG_AGO
     checked_at: datetime = LONG_AGO
-    # when late verdicts and rows were last counted
+    # when late verdicts, and late rows, were last counted
     counted_at: datetime = LONG_AGO
+    late_counted_at: datetime = LONG_AGO
     saved_at: datetime = LONG_AGO
     lateness: list[Lateness] = field(default_factory=list)
     late_rows: int = 0

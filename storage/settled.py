@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
+import polars.selectors as cs
 
 from storage.client import Store
 from storage.sql import load
@@ -68,4 +69,6 @@ def read_settled_days(store: Store, comparison_id: str, settled_after: datetime)
 
 def write_settled(store: Store, rows: pl.DataFrame, settled_at: datetime) -> None:
     """Append rows (`SETTLED`); the same minute and stratum again replaces the row, so a tick cut short is run again."""
-    store.insert("settled_minutes", rows.with_columns(settled_at=pl.lit(settled_at).dt.cast_time_unit("ns")))
+    timed = rows.with_columns(settled_at=pl.lit(settled_at).dt.cast_time_unit("ns"))
+    # names as numbers and a dictionary; one chunk has one dictionary
+    store.insert("settled_minutes", timed.rechunk().with_columns(cs.string().cast(pl.Categorical)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +119,7 @@ def standardised(
     Returns:
         Valid only when cohorts with at least 5 units in each arm carry 95 % of the mix and each arm has 500 units.
     """
-    included = [c for c in omega if c in d and min(units.get(c, (0, 0))) >= 5 and np.isfinite(d[c]) and np.isfinite(v[c])]
+    included = [c for c in omega if c in d and min(units.get(c, (0, 0))) >= 5 and isfinite(d[c]) and isfinite(v[c])]
     covered = sum(omega[c] for c in included)
     missing = tuple(sorted(c for c in omega if c not in included))
     totals = [sum(units[c][arm] for c in included) for arm in (0, 1)]

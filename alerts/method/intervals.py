@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,3 +29,11 @@ def radius(variance: Floats | float, level: float, tau: float) -> Floats:
         width = v * np.sqrt((information + kappa) * (2 * np.log(1 / level) + np.log1p(information / kappa)))
     result: Floats = np.where(v == 0, 0.0, np.where(np.isfinite(v), width, np.inf))
     return result
+
+
+def radius_of_one(variance: float, level: float, tau: float) -> float:
+    """The same of one estimate: an array of one number costs forty times as much."""
+    if variance == 0 or not math.isfinite(variance):
+        return 0.0 if variance == 0 else math.inf
+    kappa, information = 1.0 / tau**2, 1.0 / variance
+    return variance * math.sqrt((information + kappa) * (2 * math.log(1 / level) + math.log1p(information / kappa)))

@@ -16,7 +16,7 @@ INNER JOIN
         toInt64(sumIf(n_scored_matured, model_route = {baseline:String} AND model = {baseline_model:String})) AS now_n_t,
         toInt64(sumIf(n_fail_matured, model_route = {baseline:String} AND model = {baseline_model:String})) AS now_x_t
     FROM metric_minutes FINAL
-    WHERE service_name = {service:String} AND environment = {environment:String} AND mirrored = 0 AND pair_route = ''
+    PREWHERE service_name = {service:String} AND environment = {environment:String} AND mirrored = 0 AND pair_route = ''
         AND metric IN ('eval_fail', 'retry', 'fallback', 'timeout', 'error')
         AND bucket >= toDateTime({since:DateTime64(3, 'UTC')}, 'UTC')
     GROUP BY bucket, metric, evaluator, evaluator_version, sampling_rule, cohort, prompt_version

@@ -17,7 +17,7 @@ from alerts.ledger import is_above
 from alerts.method import cost, differences, drift, ebh, evidence, guards, latency, phi
 from alerts.method.differences import block_terms
 from alerts.method.gates import against_limit, all_of
-from alerts.method.intervals import radius
+from alerts.method.intervals import radius, radius_of_one
 from alerts.method.proven import as_difference, proven_index
 from alerts.method.weights import Shares, StreamKey, deal, reserve_weights
 from alerts.verdict import GLOBAL, Outcome
@@ -57,6 +57,9 @@ def test_radius_solves_the_mixture_equation() -> None:
         return sqrt(v / (v + tau**2)) * exp(x**2 * tau**2 / (2 * v * (v + tau**2))) - 1 / level
 
     assert float(radius(v, level, tau)) == pytest.approx(brentq(mixture, 1e-6, 0.2), rel=1e-9)
+    assert radius_of_one(v, level, tau) == pytest.approx(brentq(mixture, 1e-6, 0.2), rel=1e-9)
+    for unusual in (0.0, float("inf"), float("nan")):
+        assert radius_of_one(unusual, level, tau) == float(radius(unusual, level, tau))
 
 
 @given(st.lists(st.sampled_from([0.0, 1.0, 5.0, 20.0, 60.0, 200.0, 1e4]), min_size=1, max_size=8), st.sampled_from([0.05, 0.2]))
