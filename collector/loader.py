@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -27,6 +28,30 @@ from storage.spans import SPAN_COLUMNS
 _JUDGES = re.compile(evaluations.CANDIDATE_KEYS).search
 
 
+def _settings(config: FlushConfig) -> dict[str, Any]:
+    return {
+        "max_threads": config.max_threads,
+        # the engine's own work on long statements: these passes cost more than they save here
+        "optimize_and_compare_chain": 0,
+        "query_plan_enable_optimizations": 0,
+        "compile_expressions": 0,
+        # reading
+        "max_block_size": 65409,
+        "input_format_max_block_size_bytes": config.block_bytes,
+        # a mapped segment counts as this process's memory, all of it
+        "storage_file_read_method": "pread",
+        # writing
+        "min_insert_block_size_rows": config.insert_rows,
+        "min_insert_block_size_bytes": config.insert_bytes,
+        "max_insert_threads": 1,
+        "insert_deduplicate": 1,
+        # copies of a span are merged in the background, not while it is inserted: four fifths of what writing a part costs
+        "optimize_on_insert": 0,
+        # a replay fills the dependent tables that a crash left empty
+        "deduplicate_blocks_in_dependent_materialized_views": 1,
+    }
+
+
 class Loader:
     """
     Segment file in, rows out.
@@ -36,29 +61,9 @@ class Loader:
     """
 
     def __init__(self, store: Store, config: FlushConfig) -> None:
-        self._store = store
-        self._is_local = store.connection_arguments.get("interface") == "chdb"
-        self._threads = {
-            "max_threads": config.max_threads,
-            # the engine's own work on long statements: these passes cost more than they save here
-            "optimize_and_compare_chain": 0,
-            "query_plan_enable_optimizations": 0,
-            "compile_expressions": 0,
-        }
-        self._reading = self._threads | {
-            "max_block_size": 65409,
-            "input_format_max_block_size_bytes": config.block_bytes,
-        }
-        self._writing = {
-            "min_insert_block_size_rows": config.insert_rows,
-            "min_insert_block_size_bytes": config.insert_bytes,
-            "max_insert_threads": 1,
-            "insert_deduplicate": 1,
-            # copies of a span are merged in the background, not while it is inserted: four fifths of what writing a part costs
-            "optimize_on_insert": 0,
-            # a replay fills the dependent tables that a crash left empty
-            "deduplicate_blocks_in_dependent_materialized_views": 1,
-        }
+        self._is_local = store.is_embedded
+        # set once: the embedded driver sets what comes with a statement, and puts it back, by statements of its own
+        self._store = store.with_settings(_settings(config))
 
     def insert_spans(self, path: Path, token: str) -> None:
         """
@@ -66,13 +71,13 @@ class Loader:
         `evaluation_records`; the same `token` again changes nothing.
         """
         with self.staged(path) as table:
-            scopes = census.answers(self._store.frame(census.question(table), settings=self._threads))
+            scopes = census.answers(self._store.frame(census.question(table)))
             groups = census.parted(scopes)
             for n, (members, counted) in enumerate(groups):
                 select = normalise.staged(table, counted, members if len(groups) > 1 else ())
-                insert = f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) {select}"
-                own = {"insert_deduplication_token": f"{token}-{n}" if n else token}
-                self._store.command(insert, settings=self._threads | self._writing | own)
+                own = sqltext.text(f"{token}-{n}" if n else token)
+                columns = ", ".join(SPAN_COLUMNS)
+                self._store.command(f"INSERT INTO span_records ({columns}) SETTINGS insert_deduplication_token = {own} {select}")
             self._insert_evaluations(table, census.together(scopes.values()), token)
 
     def _insert_evaluations(self, table: str, counted: Census, token: str) -> None:
@@ -80,12 +85,12 @@ class Loader:
         if counted.has_event(evaluations.EVENT_NAME):
             events = decode.evaluation_events(table, evaluations.EVENT_NAME, counted)
             if counted.has_odd_evaluations:
-                found.append(evaluations.from_events(self._store.frame(events, settings=self._threads)))
+                found.append(evaluations.from_events(self._store.frame(events)))
             else:
-                insert_evaluations(self._store, evaluations.plain.select(events), f"{token}-plain", self._threads)
+                insert_evaluations(self._store, evaluations.plain.select(events), f"{token}-plain")
         if any(map(_JUDGES, counted.keys or ())):
             spans = decode.evaluation_spans(table, evaluations.CANDIDATE_KEYS)
-            found.append(evaluations.from_spans(self._store.frame(spans, settings=self._threads)))
+            found.append(evaluations.from_spans(self._store.frame(spans)))
         if found:
             write_evaluations(self._store, pl.concat(found), token)
 
@@ -95,7 +100,7 @@ class Loader:
         # named after the segment: what a crash left is found again by its replay
         table = f"staged_{hashlib.sha256(path.name.encode()).hexdigest()[:32]}"
         create = f"CREATE TABLE {table} ENGINE = Memory"
-        settings = self._reading | self._schema("Spans")
+        settings = self._schema("Spans")
         try:
             self._store.command(f"DROP TABLE IF EXISTS {table}")
             if self._is_local:
@@ -126,7 +131,7 @@ class Loader:
         return f"file({sqltext.text(str(path.resolve()))}, 'Protobuf', {sqltext.text(structure)})"
 
     def _frame(self, path: Path, message: str, structure: str, select: Callable[[str], str]) -> pl.DataFrame:
-        settings = self._reading | self._schema(message)
+        settings = self._schema(message)
         if self._is_local:
             return self._store.frame(select(self._file(path, structure)), settings=settings)
         table = f"decoded_{uuid.uuid4().hex}"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
 
 import polars as pl
 
@@ -87,7 +85,7 @@ def write_evaluations(store: Store, evaluations: pl.DataFrame, token: str) -> No
     store.insert("evaluation_records", evaluations, _SETTINGS | {"insert_deduplication_token": token})
 
 
-def insert_evaluations(store: Store, select: str, token: str, settings: Mapping[str, Any] | None = None) -> None:
+def insert_evaluations(store: Store, select: str, token: str) -> None:
     """The same for the rows of a SELECT with the columns of `EVALUATION_RECORDS`; they never leave the engine."""
-    insert = f"INSERT INTO evaluation_records ({', '.join(EVALUATION_RECORDS.names())}) {select}"
-    store.command(insert, settings={**(settings or {}), **_SETTINGS, "insert_deduplication_token": token})
+    own = ", ".join(f"{name} = {value!r}" for name, value in {**_SETTINGS, "insert_deduplication_token": token}.items())
+    store.command(f"INSERT INTO evaluation_records ({', '.join(EVALUATION_RECORDS.names())}) SETTINGS {own} {select}")

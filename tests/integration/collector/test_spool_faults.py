@@ -10,7 +10,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,9 @@ class Gone(Store):
         self.error: Exception | None = None
         self.n_asked = 0
 
+    def with_settings(self, settings: Mapping[str, Any]) -> Store:
+        return self
+
     def command(self, *args: Any, **kwargs: Any) -> None:
         self.n_asked += 1
         if self.error is not None:
@@ -198,6 +201,9 @@ class Picky(Store):
     def __init__(self, store: Store, poison: bytes) -> None:
         self.__dict__.update(store.__dict__)
         self.poison: bytes | None = poison
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Store:
+        return self
 
     def command(self, sql: str, parameters: Any = None, settings: Any = None) -> None:
         start = sql.find("file('")
