@@ -11,7 +11,8 @@ Three phases, one machine, one run:
     paced       `--pace` times the queryable rate just found: acknowledgement latency below saturation, from when a request was
                 due, so that one that had to queue behind another counts its wait
 
-Prints also peak memory, and bytes per span once merged.
+Prints also both rates as a share of bare (machines differ by a factor of two in spans/s, less in shares), peak memory, bytes per
+span once merged, and the most parts that a partition of a table had when all was written.
 """
 
 from __future__ import annotations
@@ -172,6 +173,10 @@ def server(directory: Path, arguments: argparse.Namespace) -> dict[str, float]:
             "ack_p99_ms": sent.quantile(0.99),
         }
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    n_parts = store.frame(
+        "SELECT max(n) AS n FROM (SELECT count() AS n FROM system.parts WHERE active AND database = currentDatabase() "
+        "GROUP BY table, partition)"
+    )["n"][0]
     merged = store.frame("SELECT sum(value) AS n FROM system.events WHERE event = 'MergedRows'")
     n_merged = merged["n"][0]
     store.command("OPTIMIZE TABLE span_records FINAL")
@@ -181,6 +186,7 @@ def server(directory: Path, arguments: argparse.Namespace) -> dict[str, float]:
     store.close()
     return found | {
         "merged_rows_per_span": round(n_merged / n_spans, 2),
+        "most_parts_of_a_table": n_parts,
         "peak_rss_mib": round(peak_mib),
         "bytes_per_span": round(n_bytes / n_spans, 1),
     }
@@ -206,7 +212,13 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIRECTORY")) as directory:
         asked = {"batch": arguments.batch, "text": arguments.text}
-        found = asked | bare(arguments) | server(Path(directory), arguments)
+        alone = bare(arguments)
+        found = asked | alone | server(Path(directory), arguments)
+        # a share of what the transport alone does here can be compared between machines, spans a second cannot
+        found |= {
+            f"{name}_of_bare": round(found[f"{name}_per_s"] / alone["bare_acknowledged_per_s"], 3)
+            for name in ("acknowledged", "queryable")
+        }
         print(json.dumps(found | {"load": " ".join(f"{load:.1f}" for load in os.getloadavg())}))
 
 
