@@ -41,8 +41,6 @@ def _settings(config: FlushConfig) -> dict[str, Any]:
         # a mapped segment counts as this process's memory, all of it
         "storage_file_read_method": "pread",
         # writing
-        "min_insert_block_size_rows": config.insert_rows,
-        "min_insert_block_size_bytes": config.insert_bytes,
         "max_insert_threads": 1,
         "insert_deduplicate": 1,
         # copies of a span are merged in the background, not while it is inserted: four fifths of what writing a part costs
@@ -64,6 +62,8 @@ class Loader:
         self._is_local = store.is_embedded
         # set once: the embedded driver sets what comes with a statement, and puts it back, by statements of its own
         self._store = store.with_settings(_settings(config))
+        # rows of spans are wide, those of evaluations are not: they keep the engine's own bounds, one part a segment
+        self._bounds = f"min_insert_block_size_rows = {config.insert_rows}, min_insert_block_size_bytes = {config.insert_bytes}"
 
     def insert_spans(self, path: Path, token: str) -> None:
         """
@@ -76,8 +76,8 @@ class Loader:
             for n, (members, counted) in enumerate(groups):
                 select = normalise.staged(table, counted, members if len(groups) > 1 else ())
                 own = sqltext.text(f"{token}-{n}" if n else token)
-                columns = ", ".join(SPAN_COLUMNS)
-                self._store.command(f"INSERT INTO span_records ({columns}) SETTINGS insert_deduplication_token = {own} {select}")
+                settings = f"{self._bounds}, insert_deduplication_token = {own}"
+                self._store.command(f"INSERT INTO span_records ({', '.join(SPAN_COLUMNS)}) SETTINGS {settings} {select}")
             self._insert_evaluations(table, census.together(scopes.values()), token)
 
     def _insert_evaluations(self, table: str, counted: Census, token: str) -> None:
