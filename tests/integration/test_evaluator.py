@@ -19,7 +19,7 @@ from storage.client import Store
 from storage.comparisons import read_open_comparisons
 from storage.metrics import Grain, write_metric_rows
 from storage.settled import read_settled
-from storage.verdicts import read_latest_verdict
+from storage.verdicts import read_latest_verdict, read_verdict_history
 
 pytestmark = pytest.mark.integration
 
@@ -69,6 +69,13 @@ def test_a_rollout_from_opening_to_page_and_restart(store: Store, rows: pl.DataF
     assert verdict.gate is Outcome.FAIL
     assert any(page.stream_id == "eval_fail/TaskCompletion/claims" for page in verdict.pages)
 
+    # A verdict that did not change is not appended again.
+    history = read_verdict_history(store, "swap", END + timedelta(hours=1), 1_000)
+    first.tick([ROLLOUT], END + timedelta(seconds=1))
+    assert read_verdict_history(store, "swap", END + timedelta(hours=1), 1_000).equals(history)
+    assert history["as_of"].is_unique().all()
+    assert history["kind"][0] == VerdictKind.DIVERGENCE
+
     restarted = Evaluator(store, MethodConfig())
     restarted.tick([ROLLOUT], END)
     assert state_bytes(restarted) == state_bytes(first)
@@ -102,7 +109,8 @@ def test_what_arrives_after_settling_changes_nothing(store: Store, rows: pl.Data
     before = state_bytes(evaluator)
     failing = rows.filter(metric="error").with_columns(n_fail_matured="n_eligible_matured")
     write_metric_rows(store, Grain.MINUTE, failing, datetime.now(UTC))
-    verdict = evaluator.tick([ROLLOUT], END + timedelta(hours=2))[0]
+    # they are counted every six hours
+    verdict = evaluator.tick([ROLLOUT], END + timedelta(hours=6))[0]
     settled = read_settled(store, verdict.comparison_id, LONG_AGO).filter(metric="error")
     changed = pl.col("fail_candidate") + pl.col("fail_baseline") < pl.col("n_candidate") + pl.col("n_baseline")
     assert verdict.late_rows == settled.filter(changed).height
