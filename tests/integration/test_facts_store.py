@@ -119,3 +119,13 @@ def test_a_trace_with_a_broken_clock_is_still_read_whole(store: Store) -> None:
     )
     touched = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
     assert sorted(read_whole_traces(store, touched)["span_id"]) == ["now", "old", "other"]
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 20_000])
+def test_lists_of_any_length_select_what_they_name(store: Store, n: int) -> None:
+    words = [f"{number:032x}" for number in range(0, 2 * n, 2)]
+    sql = (
+        "SELECT count() AS n, min(word) AS first, max(word) AS last FROM (SELECT lower(leftPad(hex(number), 32, '0')) AS word"
+        " FROM numbers(100000)) WHERE word IN (SELECT arrayJoin({words:Array(String)}))"
+    )
+    assert store.frame(sql, {"words": words}).row(0) == (n, words[0], words[-1])
