@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.responses import Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from api import errors
@@ -54,7 +55,7 @@ def create_app(services: Services) -> FastAPI:
         services,
         store=services.store.limited(config.query_limits()),
         kept=Kept(config.keep_seconds),
-        answers=Kept(config.keep_seconds, most=_MOST_ANSWERS, fits=lambda answer: len(answer.body) <= _MOST_BYTES),
+        answers=Kept(config.keep_seconds, most=_MOST_ANSWERS, fits=_fits),
     )
     app.state.services = services
     app.state.sessions = Sessions(
@@ -73,6 +74,11 @@ def create_app(services: Services) -> FastAPI:
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     app.add_api_route(f"{API_PREFIX}/openapi.json", app.openapi, include_in_schema=False)
     return app
+
+
+def _fits(answer: Response) -> bool:
+    """Whether an answer is whole, and small enough to be kept for others."""
+    return not isinstance(answer, StreamingResponse) and len(answer.body) <= _MOST_BYTES
 
 
 def _api() -> APIRouter:

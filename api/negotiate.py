@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 import polars as pl
+import pyarrow as pa
 from fastapi import Query, Request
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from api.documents import to_items, to_json
 from api.problems import ProblemError
+
+# rows written at a time
+PIECE = 10_000
 
 
 class Format(StrEnum):
@@ -81,18 +85,30 @@ def table(
     `frame` as the caller wants it.
 
     JSON is `{"items": [...], "next": cursor or null}` with `extra` beside; the other formats carry the cursor in a `Link` header.
+    A long one is sent in pieces as they are written, so that its text never is in memory whole.
     """
     form = choose(request)
     headers = {"Vary": "Accept"}
     if next_cursor is not None:
         query = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
         headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("cursor", next_cursor)])}>; rel="next"'
-    if form is Format.JSON:
-        body = json.dumps({"items": to_items(frame), "next": next_cursor, **to_json(extra or {})}, ensure_ascii=False).encode()
-    else:
-        body = _WRITERS[form](frame)
+    rest = {"next": next_cursor, **to_json(extra or {})}
+    if form is not Format.JSON:
         headers["Content-Disposition"] = f'attachment; filename="{_file_name(request, form)}"'
-    return Response(body, media_type=MEDIA_TYPES[form], headers=headers)
+    pieces = json_pieces(frame, rest) if form is Format.JSON else _PIECES[form](frame)
+    if len(frame) > PIECE:
+        return StreamingResponse(pieces, media_type=MEDIA_TYPES[form], headers=headers)
+    return Response(b"".join(pieces), media_type=MEDIA_TYPES[form], headers=headers)
+
+
+def json_pieces(frame: pl.DataFrame, rest: Mapping[str, Any]) -> Iterator[bytes]:
+    """`{"items": [...], **rest}`, a piece for every `PIECE` rows."""
+    separator = b'{"items": ['
+    for part in frame.iter_slices(PIECE):
+        yield separator + json.dumps(to_items(part), ensure_ascii=False)[1:-1].encode()
+        separator = b", "
+    start = b"" if len(frame) else separator
+    yield start + b"], " + json.dumps(rest, ensure_ascii=False)[1:].encode()
 
 
 def listing(request: Request, items: Sequence[Mapping[str, Any]], *, next_cursor: str | None = None) -> Response:
@@ -163,23 +179,35 @@ def _flat(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
 
 
-def _csv(frame: pl.DataFrame) -> bytes:
-    return csv_ready(frame).write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.9fZ").encode()
+def _csv(frame: pl.DataFrame) -> Iterator[bytes]:
+    yield csv_ready(frame.head(0)).write_csv().encode()
+    for part in frame.iter_slices(PIECE):
+        text = csv_ready(part).write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.9fZ")
+        yield text.encode()
 
 
-def _arrow(frame: pl.DataFrame) -> bytes:
+def _arrow(frame: pl.DataFrame) -> Iterator[bytes]:
     buffer = io.BytesIO()
-    frame.write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
-    return buffer.getvalue()
+    with pa.ipc.new_stream(buffer, frame.head(0).to_arrow(compat_level=pl.CompatLevel.oldest()).schema) as stream:
+        for part in frame.iter_slices(PIECE):
+            stream.write_table(part.to_arrow(compat_level=pl.CompatLevel.oldest()))
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
 
 
-def _parquet(frame: pl.DataFrame) -> bytes:
+def _parquet(frame: pl.DataFrame) -> Iterator[bytes]:
     buffer = io.BytesIO()
     frame.write_parquet(buffer)
-    return buffer.getvalue()
+    yield buffer.getvalue()
 
 
-_WRITERS = {Format.CSV: _csv, Format.ARROW: _arrow, Format.PARQUET: _parquet}
+_PIECES: Mapping[Format, Callable[[pl.DataFrame], Iterator[bytes]]] = {
+    Format.CSV: _csv,
+    Format.ARROW: _arrow,
+    Format.PARQUET: _parquet,
+}
 
 
 def _file_name(request: Request, form: Format) -> str:

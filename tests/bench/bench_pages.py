@@ -96,15 +96,16 @@ def build(directory: Path, n_traces: int, seconds: float) -> bool:
 
 
 @contextmanager
-def serving(directory: Path) -> Iterator[dict[str, str]]:
+def serving(directory: Path, keep_seconds: float) -> Iterator[dict[str, str]]:
     """`spanwise serve` on `directory`, once the rollout has its verdict; the jobs run on, with nothing to do."""
     endpoints = directory / "data" / "endpoints.json"
     endpoints.unlink(missing_ok=True)
     command = [sys.executable, "-m", "spanwise", "serve", "--config", str(directory / "spanwise.toml")]
     command += ["--data-dir", str(directory / "data"), "--job-interval", "120"]
     command += ["--otlp-grpc-port", "0", "--otlp-http-port", "0", "--http-port", "0"]
+    environment = os.environ | {"SPANWISE_API__KEEP_SECONDS": str(keep_seconds)}
     with (directory / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     try:
         while not endpoints.exists():
             if process.poll() is not None:
@@ -180,6 +181,10 @@ def readers(api: str, asked: dict[str, list[str]], n_readers: int, seconds: floa
     """Milliseconds of every request of `n_readers`, each asking once a second, all kinds in turn."""
     paths = [path for group in asked.values() for path in group[:2]]
     taken: list[float] = []
+    # what a page's first reader waits for is in the other table
+    with httpx.Client(base_url=api, timeout=60, headers={"Accept": "text/html,application/json"}) as client:
+        for path in paths:
+            client.get(path)
     start = time.perf_counter() + 0.5
 
     def read(number: int) -> None:
@@ -223,7 +228,7 @@ def row(name: str, taken: list[float], cpu_ms: float | None = None) -> str:
 
 def measure(directory: Path, arguments: argparse.Namespace) -> None:
     asked = questions(directory)
-    with serving(directory) as endpoints:
+    with serving(directory, arguments.keep_seconds) as endpoints:
         api = endpoints["api"]
         _wait_for_verdict(api)
         declared = {"service": history.SERVICE, "baseline": "teacher", "candidate": "student"}
@@ -265,7 +270,10 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="of each kind, one after another; 0 leaves them out")
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20, help="of the readers; 0 leaves readers and ingestion out")
-    parser.add_argument("--spans", type=int, default=400_000, help="that are sent")
+    parser.add_argument("--spans", type=int, default=1_500_000, help="that are sent")
+    parser.add_argument(
+        "--keep-seconds", type=float, default=5, help="the server's api.keep_seconds; 0: every answer is made anew"
+    )
     parser.add_argument("--directory", type=Path, help="a directory to fill once and to use again; without it a temporary one")
     parser.add_argument("--fill", type=float, metavar="SECONDS", help="only fill --directory, going on where it stopped")
     parser.add_argument("--only", default="", help="kinds of request whose name contains this")

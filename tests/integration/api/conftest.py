@@ -39,12 +39,12 @@ def client(services: Services) -> TestClient:
 
 @pytest.fixture
 def address(store: Store) -> Iterator[str]:
-    """A server over a few traces of two routes."""
+    """A server over a few traces of two routes; the student's newest failed."""
     rows = [
         trace_row(number, started_at=START - timedelta(hours=number), model_route="student" if number % 2 else "teacher")
         for number in range(10)
     ]
-    write_traces(store, [row | {"errored": False} for row in rows])
+    write_traces(store, [row | {"errored": number == 1} for number, row in enumerate(rows)])
     services = make_services(store, FixedClock(NOW))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(create_app(services), log_config=None, access_log=False, ws="none"))

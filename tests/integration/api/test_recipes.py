@@ -24,7 +24,7 @@ def recipes(language: str) -> list[str]:
 def test_every_recipe_of_the_page_is_run_here() -> None:
     assert {language: len(recipes(language)) for language in ("sh", "python", "url", "sql")} == {
         "sh": 3,
-        "python": 3,
+        "python": 4,
         "url": 1,
         "sql": 1,
     }
@@ -41,13 +41,17 @@ def test_curl(address: str) -> None:
 
 
 def test_python(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    declared = {"service": "support-agent", "baseline": "teacher", "candidate": "student"}
+    httpx.put(f"{address}/api/v1/rollouts/refund-student", json=declared, timeout=30).raise_for_status()
     printed = []
     for recipe in recipes("python"):
         exec(compile(recipe.replace(WRITTEN, address), "docs/analysts.md", "exec"), {})
         printed.append(capsys.readouterr().out)
     assert "student" in printed[0]
     assert printed[1] == "5 traces\n"
-    assert "teacher" in printed[2]
+    # the student's only failure, and the teacher's last trace before it
+    assert printed[2].split("\n")[0] == f"same cohort {1:032x} {2:032x}"
+    assert "teacher" in printed[3]
 
 
 def test_grafana(address: str) -> None:
