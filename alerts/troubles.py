@@ -40,6 +40,9 @@ class Troubles:
 
     def begin(self) -> None:
         """A new tick: who was stopped may go on now."""
+        if not self._is_ticking:
+            # another process may have ticked until now
+            self._stored = None
         self._is_ticking, self._stopped = True, {}
 
     @contextmanager

@@ -84,6 +84,8 @@ class RolloutView:
     tone: str
     meaning: str
     warning: str
+    # why it is not judged further
+    trouble: str
     headline: str
     facts: tuple[Fact, ...]
     also_suspected: tuple[str, ...]
@@ -156,6 +158,7 @@ def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Doc
         tone=badge.tone,
         meaning=MEANINGS.get(verdict.kind, ""),
         warning="; ".join(guard.sentence for guard in active_guards),
+        trouble=verdict.trouble,
         headline=without_kind(page.headline, verdict.kind, service)
         if page
         else (verdict.reasons[0] if verdict.reasons else MEANINGS[verdict.kind]),

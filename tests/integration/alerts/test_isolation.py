@@ -15,6 +15,7 @@ from alerts.evaluate import Evaluator
 from alerts.state import DOLLARS, ComparisonState
 from alerts.verdict import Outcome, Verdict
 from alerts.watched import row_of
+from api.desk import Desk
 from spanwise.scenario import Cohort, Scenario
 from spanwise.simulate import traces
 from spanwise.simulated_rollups import metric_rows
@@ -130,9 +131,12 @@ def test_one_that_cannot_be_settled_holds_up_nobody(store: Store, fault: Fault) 
         assert found["left"].gate is Outcome.UNDETERMINED
     assert 'spanwise_rollout_stopped{rollout="left"} 1.0' in alerter.exposition()
     assert 'spanwise_rollout_stopped{rollout="right"} 0.0' in alerter.exposition()
-    page = make_client(make_services(store, clock)).get("/health").text
+    client = make_client(make_services(store, clock, alerts=Desk(store, alerter, clock, clock)))
+    page = client.get("/health").text
     assert "Not judged" in page
     assert "a row nobody thought of" in page
+    assert "Judging has stopped" in client.get("/rollouts/left").text
+    assert "Judging has stopped" not in client.get("/rollouts/right").text
 
     # It is over: nothing was lost, and the state is that of a rollout that was never stopped.
     fault.comparison_id = ""
