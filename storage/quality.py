@@ -13,6 +13,8 @@ from storage.sql import load
 
 _LIMIT = 200
 _SAMPLE = 3_000
+_MOST_UNPRICED = 20_000
+_MOST_WAITING = 100_000
 _DIMENSIONS = {
     "service": "service_name",
     "environment": "environment",
@@ -25,8 +27,11 @@ _DIMENSIONS = {
 
 
 def read_unpriced_models(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
-    """`provider`, `model`, `n_calls`, `last_seen` of models that no price was found for, most calls first."""
-    return _report(store, "quality_unpriced", since, until)
+    """
+    `provider`, `model`, `n_calls`, `last_seen` of models that no price was found for, most calls first. Of more than 20,000 such
+    calls, those of one trace in `one_in_traces` are looked at, and `n_calls` is an estimate.
+    """
+    return _report(store, "quality_unpriced", since, until, most=_MOST_UNPRICED)
 
 
 def read_quality_flags(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
@@ -47,9 +52,27 @@ def read_lateness(store: Store, since: datetime, until: datetime) -> pl.DataFram
 def read_unattached_evaluations(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
     """
     `name`, `target_scope`, `n_evaluations`, `oldest`, `example_target` of evaluations received in the window that no target was
-    found for: it has not arrived, or never will. An experiment's run as a whole has none.
+    found for: it has not arrived, or never will; of the oldest 100,000. An experiment's run as a whole has none.
     """
-    return _report(store, "quality_unattached", since, until)
+    waiting = store.frame(load("quality_unattached"), {"since": since, "until": until, "most": _MOST_WAITING})
+    # what was said about a trace of long before the window
+    names_trace = pl.col("target_trace_id") != ""
+    asked = {
+        "trace_ids": waiting.filter(names_trace)["target_trace_id"].unique().to_list(),
+        "evaluation_ids": waiting.filter(~names_trace)["evaluation_id"].to_list(),
+    }
+    found = store.frame(load("quality_attached"), asked)["id"].implode() if len(waiting) else []
+    waits = pl.when(names_trace).then("target_trace_id").otherwise("evaluation_id").is_in(found).not_()
+    targets = (pl.col(f"target_{kind}_id") for kind in ("trace", "response", "session"))
+    named = pl.coalesce(pl.when(target != "").then(target) for target in targets)
+    return (
+        waiting.filter(waits)
+        .sort("received_at", "evaluation_id")
+        .group_by("name", "target_scope")
+        .agg(n_evaluations=pl.len(), oldest=pl.col("received_at").first(), example_target=named.first())
+        .sort(-pl.col("n_evaluations").cast(pl.Int64), "name", "target_scope")
+        .head(_LIMIT)
+    )
 
 
 def read_unmapped_attributes(

@@ -195,7 +195,7 @@ def _unpriced(rows: Iterable[Mapping[str, Any]], start: str) -> tuple[Row, ...]:
         Row(
             row["model"] or "(no model)",
             link("/traces", {"model": row["model"], "unpriced": "true", "from": start}),
-            (row["provider"], formats.plural(row["n_calls"], "call")),
+            (row["provider"], ("about " if row["one_in_traces"] > 1 else "") + formats.plural(row["n_calls"], "call")),
         )
         for row in rows
     )

@@ -55,8 +55,8 @@ class FacetQuery(WindowQuery):
     dimension: str = Field("cohort", max_length=40, description=f"one of {', '.join(facet_names())}")
 
 
+# not shared: who asks whether all is written wants to know it now
 @router.get("/ledger", summary="Ingest ledger", responses=TABLE_RESPONSES)
-@shared
 def ledger(request: Request, services: ServicesDep, _key: Reader, query: Annotated[LedgerQuery, Query()]) -> Response:
     """
     What became of every item that arrived, per signal and API key: received = accepted + rejected, accepted = written +

@@ -29,7 +29,7 @@ from storage.errors import StoreUnavailableError
 from storage.job_runs import JobState, read_job_runs, read_watermark
 from storage.metrics import Grain, read_metric_rows, write_metric_rows
 from storage.poisonous import read_poisonous_traces
-from storage.quality import read_unattached_evaluations
+from storage.quality import read_unattached_evaluations, read_unpriced_models
 from storage.whole_traces import read_whole_traces
 from tests.support.merging import merge_rows
 from tests.support.span_rows import START, make_evaluation, make_trace, random_story, write_evaluations, write_spans
@@ -189,6 +189,32 @@ def test_a_late_verdict_is_counted_but_not_as_matured(store: Store) -> None:
     assert (verdict["n_fail_all"], verdict["n_scored_matured"], verdict["n_late"]) == (1, 0, 1)
 
 
+def test_calls_nobody_can_price_are_counted_by_model_until_they_are_priced(store: Store) -> None:
+    own = {"request_model": "own-1", "response_model": "own-1", "provider": "house"}
+    for number in range(5):
+        request, call = make_trace(number)
+        write_spans(store, [request, call | (own if number < 3 else {})])
+    run_all(make_jobs(store))
+    (found,) = read_unpriced_models(store, START, START + HOUR).to_dicts()
+    assert (found["provider"], found["model"], found["n_calls"], found["one_in_traces"]) == ("house", "own-1", 3, 1)
+    jobs = make_jobs(store, prices=[PriceConfig(model="own-1", request_usd="0.5")])
+    assert jobs.run("reprice", START, START + HOUR).state is JobState.DONE
+    assert read_unpriced_models(store, START, START + HOUR).is_empty()
+
+
+def test_very_many_calls_nobody_can_price_are_estimated(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(400):
+        request, call = make_trace(number)
+        write_spans(store, [request, call | {"request_model": "own-1", "response_model": "own-1"}])
+    run_all(make_jobs(store))
+    monkeypatch.setattr("storage.quality._MOST_UNPRICED", 100)
+    (found,) = read_unpriced_models(store, START, START + HOUR).to_dicts()
+    assert found["one_in_traces"] == 4
+    assert found["n_calls"] % 4 == 0
+    # 100 of 400 chosen by hash: five standard deviations of 4 x binomial(400, 1/4)
+    assert abs(found["n_calls"] - 400) < 5 * 4 * 8.7
+
+
 def test_an_evaluation_whose_target_never_comes_is_counted_and_stops_nobody(store: Store) -> None:
     write_spans(store, make_trace(1))
     lost = make_evaluation(9, target_trace_id="", target_response_id="resp-9", name="Lost")
@@ -202,6 +228,14 @@ def test_an_evaluation_whose_target_never_comes_is_counted_and_stops_nobody(stor
     write_spans(store, make_trace(8) + make_trace(9))
     run_all(make_jobs(store))
     assert read_unattached_evaluations(store, START, START + HOUR).is_empty()
+
+
+def test_an_evaluation_of_a_trace_of_long_ago_does_not_wait(store: Store) -> None:
+    before, later = START - timedelta(days=9), timedelta(days=9)
+    write_spans(store, [span | {"received_at": before} for span in make_trace(1, started_at=before)])
+    write_evaluations(store, [make_evaluation(1), make_evaluation(2)])
+    (waiting,) = read_unattached_evaluations(store, START, START + later).to_dicts()
+    assert (waiting["n_evaluations"], waiting["example_target"]) == (1, f"{2:032x}")
 
 
 def test_a_session_verdict_moves_to_the_later_trace(store: Store) -> None:
