@@ -61,7 +61,7 @@ def read_unattached_evaluations(store: Store, since: datetime, until: datetime) 
         "trace_ids": waiting.filter(names_trace)["target_trace_id"].unique().to_list(),
         "evaluation_ids": waiting.filter(~names_trace)["evaluation_id"].to_list(),
     }
-    found = store.frame(load("quality_attached"), asked)["id"].implode() if len(waiting) else []
+    found = store.frame(load("quality_attached"), asked)["id"].implode()
     waits = pl.when(names_trace).then("target_trace_id").otherwise("evaluation_id").is_in(found).not_()
     targets = (pl.col(f"target_{kind}_id") for kind in ("trace", "response", "session"))
     named = pl.coalesce(pl.when(target != "").then(target) for target in targets)
