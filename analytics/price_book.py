@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import polars as pl
 
+from analytics.assembly.bill import ASSUMED_SOURCES
 from analytics.assembly.statuses import WITHOUT_USAGE, Charge
 from analytics.config import PriceConfig
 from analytics.frames import require
@@ -44,7 +45,6 @@ SPANS_TO_PRICE = pl.Schema(
 # Public prices change at most at half-hours (off-peak hours), so one answer serves a model for half an hour.
 _SLOT = "30m"
 _KEY = ["provider", "request_model", "response_model", "slot", "epoch", "tier"]
-_ASSUMED = ["failed_free", "lower_bound"]
 _RATES = [field.name for field in fields(Rates)]
 
 
@@ -90,7 +90,7 @@ class PriceBook:
         rows = pl.select(pl.when(is_call).then(is_call.cum_sum() - 1)).to_series()
         cost, computed, source = (column.gather(rows) for column in priced)
         spans = spans.with_columns(cost, computed, source.fill_null(""))
-        is_assumed = priced["cost_source"].is_in(_ASSUMED).any()
+        is_assumed = priced["cost_source"].is_in(ASSUMED_SOURCES).any()
         return spans.with_columns(_flags().alias("quality_flags")) if is_assumed else spans
 
     def _with_rates(self, calls: pl.DataFrame) -> pl.DataFrame:
@@ -235,12 +235,12 @@ def _cost() -> pl.Expr:
         .then(pl.col("computed_cost_usd"))
         .when(pl.col("cost_source") == "reported")
         .then(pl.col("reported_cost_usd"))
-        .when(pl.col("cost_source").is_in(_ASSUMED))
+        .when(pl.col("cost_source").is_in(ASSUMED_SOURCES))
         .then(zero)
     )
 
 
 def _flags() -> pl.Expr:
-    flag = pl.when(pl.col("cost_source").is_in(_ASSUMED)).then(pl.concat_list(pl.format("cost_{}", "cost_source")))
+    flag = pl.when(pl.col("cost_source").is_in(ASSUMED_SOURCES)).then(pl.concat_list(pl.format("cost_{}", "cost_source")))
     merged = pl.concat_list("quality_flags", flag).list.unique().list.sort()
     return pl.when(flag.is_not_null()).then(merged).otherwise(pl.col("quality_flags"))

@@ -155,8 +155,8 @@ def write_metric_rows(store: Store, grain: Grain, rows: pl.DataFrame, computed_a
     """Upsert `rows` (`METRIC_ROWS`); `computed_at` is their version. Returns how many were written."""
     versioned = rows.select(list(METRIC_ROWS)).with_columns(is_deleted=pl.lit(0, pl.UInt8), computed_at=_version(computed_at))
     # names as numbers and a dictionary; one chunk has one dictionary
-    # rows of one insert have different keys: there is nothing to look for among them
     named = versioned.rechunk().with_columns(cs.string().cast(pl.Categorical))
+    # rows of one insert have different keys: there is nothing to look for among them
     store.insert(grain.value, named, {"optimize_on_insert": 0})
     return versioned.height
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from api.app import create_app
 from storage.client import Store
 from tests.support.page_rows import write_rows
 from tests.support.page_services import StoryDesk, StoryPrices, story_services
+from tests.support.server import wait_for
 
 ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "pages"
 _START_SECONDS = 20.0
@@ -42,9 +42,7 @@ def site(store: Store) -> Iterator[Site]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
-    deadline = time.monotonic() + _START_SECONDS
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for(lambda: server.started or not thread.is_alive(), _START_SECONDS, "the start of the pages")
     assert server.started
     port = server.servers[0].sockets[0].getsockname()[1]
     yield Site(f"http://127.0.0.1:{port}", services.alerts, services.prices)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from tests.support.receivers import ListSink, grpc_door, http_door, make_intake
+from tests.support.server import wait_for
 
 rotel = pytest.importorskip("rotel", reason="rotel is not installed (no wheel for this platform)")
 
@@ -65,7 +65,5 @@ def test_spans_pass_through_a_foreign_agent(tmp_path: Path, protocol: str) -> No
                 span.end()
             assert exporter.export(spans) is SpanExportResult.SUCCESS
             exporter.shutdown()
-            until = time.monotonic() + DEADLINE
-            while len(sink.spans()) < 50 and time.monotonic() < until:
-                time.sleep(0.05)
+            wait_for(lambda: len(sink.spans()) >= 50, DEADLINE, "fifty spans arrived")
     assert sorted(span.name for span in sink.spans()) == sorted(f"s{n}" for n in range(50))

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import random
 import signal
-import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +27,7 @@ from storage.clock import WallClock
 from storage.errors import DataDirectoryBusyError, StoreRefusedError, StoreUnavailableError
 from storage.ledger_report import read_ledger_balance, read_ledger_totals
 from storage.quarantine import read_quarantine
+from tests.support.server import wait_for
 from tests.support.spool_writer import START_NS, append_for_ever, record
 
 pytestmark = pytest.mark.integration
@@ -181,18 +181,11 @@ def test_the_flusher_catches_up_by_itself(spool: Spool, store: Store, tmp_path: 
     flusher = Flusher(spool, gone, config, tmp_path, WallClock())
     flusher.start()
     spool.append(record(1))
-    wait_until(lambda: flusher.last_error != "" and gone.n_asked >= 2)
+    wait_for(lambda: flusher.last_error != "" and gone.n_asked >= 2)
     gone.error = None
-    wait_until(lambda: spool.n_pending == 0 and flusher.last_error == "")
+    wait_for(lambda: spool.n_pending == 0 and flusher.last_error == "")
     flusher.stop()
     assert n_stored(store) == 3
-
-
-def wait_until(condition: Any, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "condition never held"
-        time.sleep(0.01)
 
 
 class Picky(Store):
