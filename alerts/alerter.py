@@ -173,8 +173,11 @@ class Alerter:
         now = self._clock.now()
         self.registry.discover()
         rollouts = {rollout.name: rollout for rollout in self.registry.all()}
-        self._restart_detectors([rollout.config for rollout in rollouts.values() if rollout.is_active], now)
-        verdicts = self.evaluator.tick([rollout.config for rollout in rollouts.values() if rollout.is_active], now)
+        active = [rollout for rollout in rollouts.values() if rollout.is_active]
+        judged = [rollout.config for rollout in active if not rollout.unreadable]
+        self._restart_detectors(judged, now)
+        unreadable = {rollout.name: rollout.unreadable for rollout in active if rollout.unreadable}
+        verdicts = self.evaluator.tick(judged, now, unreadable)
         withdrawn = self._withdrawn([rollouts[verdict.rollout].config for verdict in verdicts if verdict.pages], now)
         signals = {
             verdict.comparison_id: verdict_signal(

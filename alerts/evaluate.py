@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast
@@ -76,16 +76,19 @@ class Evaluator:
         self._is_loaded = False
         self._lock = threading.RLock()
 
-    def tick(self, rollouts: Sequence[RolloutConfig], now: datetime) -> list[Verdict]:
+    def tick(self, rollouts: Sequence[RolloutConfig], now: datetime, stopped: Mapping[str, str] | None = None) -> list[Verdict]:
         """
         The present verdict of each rollout with traffic in both arms; those that changed were appended to `verdicts`.
 
-        What goes wrong with one rollout is its own: it keeps its last verdict, which says so, and the others go on.
+        What goes wrong with one rollout is its own: it keeps its last verdict, which says so, and the others go on. So do
+        those `stopped`, by name and reason, whose declaration nobody can read.
         """
         with self._lock:
             self._load()
             self._troubles.begin()
-            declared = {rollout.name: rollout for rollout in rollouts}
+            for name, reason in (stopped or {}).items():
+                self._troubles.stop(name, reason)
+            declared = {rollout.name for rollout in rollouts} | set(stopped or {})
             for name in [name for name in self._watched if name not in declared]:
                 self._close(name, now)
             for rollout in rollouts:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class Rollout:
     reason: str
     # None: from the settings file
     effective_from: datetime | None
+    # why the stored declaration cannot be read, such as one of a later version; `config` has then only what is compared
+    unreadable: str = ""
 
     @property
     def name(self) -> str:
@@ -229,5 +232,20 @@ def _free_name(wanted: str, taken: set[str]) -> str:
 
 
 def _rollout(row: RolloutRow) -> Rollout:
-    config = RolloutConfig.model_validate_json(row.declaration)
-    return Rollout(config, "discovered" if config.discovered else "api", row.state, row.actor, row.reason, row.effective_from)
+    config, unreadable = _config(row)
+    source: Literal["api", "discovered"] = "discovered" if config.discovered else "api"
+    return Rollout(config, source, row.state, row.actor, row.reason, row.effective_from, unreadable)
+
+
+def _config(row: RolloutRow) -> tuple[RolloutConfig, str]:
+    try:
+        return parse_rollout(json.loads(row.declaration)), ""
+    except (InvalidRolloutError, ValueError) as error:
+        known = RolloutConfig.model_construct(
+            name=row.name,
+            service=row.service_name,
+            environment=row.environment or None,
+            baseline=row.baseline,
+            candidate=row.candidate,
+        )
+        return known, f"its declaration cannot be read ({error}); declare it anew, or run the version that wrote it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -53,11 +54,14 @@ class Troubles:
         except (RetryableError, MemoryError):
             raise
         except ANY_ERROR as error:
-            detail = f"{doing}: {type(error).__name__}: {error}"
-            self._stopped.setdefault(rollout, detail)
-            before = (self._stored or {}).get((rollout, TroubleKind.STOPPED, "", ""))
-            if before is None or before.detail != detail:
-                log.exception("rollout_stopped", rollout=rollout, doing=doing)
+            self.stop(rollout, f"{doing}: {type(error).__name__}: {error}")
+
+    def stop(self, rollout: str, detail: str) -> None:
+        """This rollout cannot be judged further in this tick."""
+        self._stopped.setdefault(rollout, detail)
+        before = (self._stored or {}).get((rollout, TroubleKind.STOPPED, "", ""))
+        if before is None or before.detail != detail:
+            log.error("rollout_stopped", rollout=rollout, detail=detail, exc_info=sys.exc_info()[0] is not None)
 
     def stopped(self, rollout: str) -> str:
         """Why a rollout cannot be judged further; '' if it can."""

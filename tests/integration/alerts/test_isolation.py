@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -23,6 +25,7 @@ from storage.client import Store
 from storage.clock import FixedClock
 from storage.comparisons import write_comparison
 from storage.metrics import Grain, write_metric_rows
+from storage.rollouts import read_rollouts, write_rollout
 from storage.troubles import TroubleKind, read_troubles
 from tests.support.api_client import make_client, make_services
 
@@ -173,3 +176,39 @@ def test_one_that_cannot_be_read_keeps_its_comparison(store: Store) -> None:
     assert found["left"].comparison_id == before["left"].comparison_id
     assert found["left"].n_candidate == found["right"].n_candidate
     assert read_troubles(store) == []
+
+
+def test_a_declaration_of_a_later_release_stops_only_its_own(store: Store) -> None:
+    stored(store)
+    clock = FixedClock(START + 2 * HOUR)
+    alerter = Alerter(store, AlertsConfig(), clock, rollouts=[], wall=clock)
+    for config in ROLLOUTS:
+        alerter.registry.declare(config.model_dump(), "a person")
+    before = by_name(alerter.evaluate())
+    [row] = [row for row in read_rollouts(store, clock.now()) if row.name == "left"]
+    clock.set(START + 3 * HOUR)
+    newer = json.dumps({**json.loads(row.declaration), "canary_zone": "eu"})
+    write_rollout(store, replace(row, declaration=newer, effective_from=clock.now(), recorded_at=clock.now()))
+
+    # by the process that saw it come, and by one that begins with it
+    for evaluating in (alerter, Alerter(store, AlertsConfig(), clock, rollouts=[], wall=clock)):
+        clock.set(clock.now() + HOUR)
+        found = by_name(evaluating.evaluate())
+        assert found["right"].n_candidate > before["right"].n_candidate
+        assert (found["left"].comparison_id, found["left"].n_candidate) == (
+            before["left"].comparison_id,
+            before["left"].n_candidate,
+        )
+        assert "its declaration cannot be read (canary_zone: Extra inputs are not permitted)" in found["left"].trouble
+        assert (found["left"].gate, found["right"].trouble) == (Outcome.UNDETERMINED, "")
+        assert [trouble.rollout for trouble in read_troubles(store)] == ["left"]
+    shown = Desk(store, alerter, clock, clock).rollout("left")
+    assert (shown["service"], shown["baseline"], shown["candidate"]) == ("left", "teacher", "student")
+
+    alerter.registry.declare(ROLLOUTS[0].model_dump(), "a person")
+    clock.set(clock.now() + HOUR)
+    found = by_name(alerter.evaluate())
+    assert found["left"].comparison_id == before["left"].comparison_id
+    assert (found["left"].n_candidate, found["left"].trouble) == (found["right"].n_candidate, "")
+    assert read_troubles(store) == []
+    alerter.close()
