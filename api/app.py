@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
@@ -14,7 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from api import errors
 from api.auth import Sessions
 from api.guard import Guard
-from api.kept import Kept
+from api.kept import Kept, Renewals
 from api.pages.router import router as pages
 from api.problems import PROBLEM_SCHEMA
 from api.routes import alerts, data, deliveries, health, jobs, keys, metrics, prices, rollouts, scores, session, sql, traces
@@ -40,8 +43,17 @@ def create_app(services: Services) -> FastAPI:
 
     Pages come from `api.pages.router`, their files from `api/static` at `/static`.
     """
+    config, renewals = services.config, Renewals()
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        # the store is closed next
+        await run_in_threadpool(renewals.close)
+
     app = FastAPI(
         title="Spanwise",
+        lifespan=lifespan,
         version=services.version or "0",
         description=_DESCRIPTION,
         docs_url=None,
@@ -50,12 +62,11 @@ def create_app(services: Services) -> FastAPI:
         # a slash too many is a wrong address, not another spelling of it
         redirect_slashes=False,
     )
-    config = services.config
     services = replace(
         services,
         store=services.store.limited(config.query_limits()),
         kept=Kept(config.keep_seconds),
-        answers=Kept(config.keep_seconds, most=_MOST_ANSWERS, fits=_fits),
+        answers=Kept(config.keep_seconds, most=_MOST_ANSWERS, fits=_fits, later=renewals),
     )
     app.state.services = services
     app.state.sessions = Sessions(

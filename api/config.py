@@ -36,8 +36,8 @@ class ApiConfig(BaseModel):
         5.0,
         ge=0,
         le=60,
-        description="seconds that pages, tables, series, scorecards and gates are kept for other readers; what took long "
-        "to make up to six times as long; 0 makes everything anew",
+        description="seconds that pages, tables, series, scorecards and gates are kept for other readers, and up to six times "
+        "as long while they are made anew beside the requests, or where they took long to make; 0 makes everything anew",
     )
     query_seconds: float = Field(20.0, gt=0, description="seconds any query made for a request may run")
     query_memory_bytes: int = Field(1 * 2**30, ge=2**24, description="memory any query made for a request may use, bytes")

@@ -7,7 +7,6 @@ from enum import StrEnum
 
 import polars as pl
 
-from api.services import Services
 from api.times import Window
 from collector.attributes import FIELDS, MEMBERS, METADATA_DOCUMENTS, METADATA_PREFIXES, RAW_USAGE_DOCUMENTS
 from collector.content import CONTENT_KEYS
@@ -27,10 +26,6 @@ _FAMILIES = (
 )
 
 
-# ranges whose ends differ by less give the same report, in seconds
-_SAME = 300
-
-
 class Report(StrEnum):
     """The tables; their names are the fields of `GET /api/v1/quality`."""
 
@@ -44,10 +39,9 @@ class Report(StrEnum):
     ROLLOUT_TROUBLES = "rollout_troubles"
 
 
-def read_report(services: Services, report: Report, window: Window) -> pl.DataFrame:
-    """One table; see the function of `storage.quality` or `storage.troubles` for its columns. Kept for a while (`api.kept`)."""
-    key = (report, round(window.start.timestamp() / _SAME), round(window.end.timestamp() / _SAME))
-    return services.kept.get(key, lambda: _READERS[report](services.store, window))
+def read_report(store: Store, report: Report, window: Window) -> pl.DataFrame:
+    """One table; see the function of `storage.quality` or `storage.troubles` for its columns."""
+    return _READERS[report](store, window)
 
 
 def known_attributes() -> tuple[list[str], list[str]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from fastapi import Request
 from fastapi.responses import Response
 
 from api.auth import COOKIE
@@ -19,6 +20,9 @@ def shared(endpoint: Callable[P, A]) -> Callable[P, A]:
     """
     Decorates a route that reads: the same question of callers with the same rights is answered once, and that kept
     (`api.kept`). Whether a caller may ask has been decided before. A route that answers with a problem keeps nothing.
+
+    The route is called again, when nobody waits, to renew the answer: it may read of its `request` what was asked (address,
+    headers, cookies, the application), and nothing of the connection.
     """
 
     @wraps(endpoint)
@@ -26,7 +30,15 @@ def shared(endpoint: Callable[P, A]) -> Callable[P, A]:
         found: dict[str, Any] = dict(given)
         request, services, key = found["request"], found["services"], found.get("key") or found["_key"]
         asked = (str(request.url), request.headers.get("accept"), COOKIE in request.cookies, key.scopes)
-        answer: A = services.answers.get(asked, lambda: endpoint(*args, **given))
+
+        def make() -> A:
+            return endpoint(*args, **given)
+
+        def renew() -> A:
+            again: Any = {**given, "request": Request(request.scope)}
+            return endpoint(*args, **again)
+
+        answer: A = services.answers.get(asked, make, renew)
         return _copy(answer)
 
     return answered

@@ -14,7 +14,7 @@ from storage.sql import load
 _LIMIT = 200
 _SAMPLE = 3_000
 _MOST_UNPRICED = 20_000
-_MOST_WAITING = 100_000
+_MOST_WAITING = 20_000
 _DIMENSIONS = {
     "service": "service_name",
     "environment": "environment",
@@ -52,27 +52,9 @@ def read_lateness(store: Store, since: datetime, until: datetime) -> pl.DataFram
 def read_unattached_evaluations(store: Store, since: datetime, until: datetime) -> pl.DataFrame:
     """
     `name`, `target_scope`, `n_evaluations`, `oldest`, `example_target` of evaluations received in the window that no target was
-    found for: it has not arrived, or never will; of the oldest 100,000. An experiment's run as a whole has none.
+    found for: it has not arrived, or never will; of the oldest 20,000 of them. An experiment's run as a whole has none.
     """
-    waiting = store.frame(load("quality_unattached"), {"since": since, "until": until, "most": _MOST_WAITING})
-    # what was said about a trace of long before the window
-    names_trace = pl.col("target_trace_id") != ""
-    asked = {
-        "trace_ids": waiting.filter(names_trace)["target_trace_id"].unique().to_list(),
-        "evaluation_ids": waiting.filter(~names_trace)["evaluation_id"].to_list(),
-    }
-    found = store.frame(load("quality_attached"), asked)["id"].implode()
-    waits = pl.when(names_trace).then("target_trace_id").otherwise("evaluation_id").is_in(found).not_()
-    targets = (pl.col(f"target_{kind}_id") for kind in ("trace", "response", "session"))
-    named = pl.coalesce(pl.when(target != "").then(target) for target in targets)
-    return (
-        waiting.filter(waits)
-        .sort("received_at", "evaluation_id")
-        .group_by("name", "target_scope")
-        .agg(n_evaluations=pl.len(), oldest=pl.col("received_at").first(), example_target=named.first())
-        .sort(-pl.col("n_evaluations").cast(pl.Int64), "name", "target_scope")
-        .head(_LIMIT)
-    )
+    return _report(store, "quality_unattached", since, until, most=_MOST_WAITING)
 
 
 def read_unmapped_attributes(

@@ -12,7 +12,7 @@ from fastapi.responses import HTMLResponse
 
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
-from api.pages.rendering import link, render
+from api.pages.rendering import link, render, segment
 from api.pages.words import Badge, flag_text, metric_name
 from api.quality import Report, read_report
 from api.routes.health import not_ready
@@ -127,7 +127,7 @@ def health_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLRe
     happened = parse_window(start, "now", services.clock.now())
 
     def rows(report: Report, most: int) -> Iterable[Mapping[str, Any]]:
-        return read_report(services, report, happened).head(most).iter_rows(named=True)
+        return read_report(store, report, happened).head(most).iter_rows(named=True)
 
     view = HealthView(
         ranges=RANGES,
@@ -243,7 +243,7 @@ def _rollouts(rows: Iterable[Mapping[str, Any]]) -> tuple[Row, ...]:
     return tuple(
         Row(
             row["rollout"],
-            f"/rollouts/{row['rollout']}",
+            f"/rollouts/{segment(row['rollout'])}",
             (
                 "Not judged" if row["kind"] == TroubleKind.STOPPED else f"{formats.plural(row['n_rows'], 'row')} left out",
                 row["detail"],

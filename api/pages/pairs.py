@@ -113,7 +113,7 @@ def pairs_page(
     cohorts = [None, *services.kept.get(key, lambda: _cohorts(services.store, question))]
     if cohort and cohort not in cohorts:
         cohorts.append(cohort)
-    here, digest = link(f"{path}/pairs", query | {"cohort": cohort}), _digest(pairs)
+    here, digest = query | {"cohort": cohort}, _digest(pairs)
     view = PairsView(
         rollout=name,
         rollout_href=path,
@@ -130,11 +130,11 @@ def pairs_page(
         pairs=tuple(_pair(pair) for pair in pairs),
         api=link(f"/api/v1{path}/pairs", query | {"cohort": cohort}),
         failing_href=link("/traces", {"service": rollout["service"], "route": rollout["candidate"], "cohort": cohort or ""}),
-        href=here,
+        href=link(f"{path}/pairs", here),
         is_outdated=shown not in ("", digest),
     )
     # what somebody reads is not moved away: the page says that there are newer ones
-    refresh = f"{here}{'&' if '?' in here else '?'}shown={shown or digest}"
+    refresh = link(f"{path}/pairs", here | {"shown": shown or digest})
     return render(request, "pairs.html", view, active="/", live=True, refresh=refresh)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Admin, Reader, ServicesDep
@@ -105,13 +106,19 @@ def act_on_quarantined(
         200: {"content": {"application/json": {"example": {"coverage": [], "unpriced_models": [], "unmapped_attributes": []}}}}
     },
 )
-def quality(services: ServicesDep, _key: Reader, query: Annotated[WindowQuery, Query()]) -> dict[str, Any]:
+@shared
+def quality(
+    request: Request,  # noqa: ARG001 # whose address `shared` keeps the answer by
+    services: ServicesDep,
+    _key: Reader,
+    query: Annotated[WindowQuery, Query()],
+) -> JSONResponse:
     """
     Coverage by route, unpriced models, unmapped attributes (of a sample), quality flags, late verdicts, evaluations whose target
     has not arrived, traces set aside, rollouts that an error of their own keeps from being judged or counting all rows.
     """
     window = query.window(services)
-    return {report.value: to_items(read_report(services, report, window)) for report in Report}
+    return JSONResponse({report.value: to_items(read_report(services.store, report, window)) for report in Report})
 
 
 @router.get("/quality/{report}", summary="One table of data quality", responses=TABLE_RESPONSES)
@@ -124,7 +131,7 @@ def quality_report(
     query: Annotated[WindowQuery, Query()],
 ) -> Response:
     """One field of `GET /api/v1/quality`, in every format."""
-    return table(request, read_report(services, report, query.window(services)))
+    return table(request, read_report(services.store, report, query.window(services)))
 
 
 @router.get("/facets", summary="Values to filter by", responses=TABLE_RESPONSES)

@@ -23,6 +23,7 @@ from analytics.rollup import roll_up
 from analytics.rollup_job import MergeJob
 from analytics.runs import Recorder
 from analytics.series import read_series
+from api.config import ApiConfig
 from storage.client import Store
 from storage.clock import WallClock
 from storage.errors import StoreUnavailableError
@@ -236,6 +237,38 @@ def test_an_evaluation_of_a_trace_of_long_ago_does_not_wait(store: Store) -> Non
     write_evaluations(store, [make_evaluation(1), make_evaluation(2)])
     (waiting,) = read_unattached_evaluations(store, START, START + later).to_dicts()
     assert (waiting["n_evaluations"], waiting["example_target"]) == (1, f"{2:032x}")
+
+
+def test_very_many_evaluations_may_wait(each_store: Store) -> None:
+    """As readers ask, who may read no files: of 30,000, sent twice, the oldest 20,000, a fourth of them about known traces."""
+    each_store.command(
+        """
+        INSERT INTO evaluation_records (target_scope, target_trace_id, target_response_id, name, score, evaluated_at, received_at)
+        SELECT if(number % 2 = 0, 'trace', 'response'), if(number % 2 = 0, concat('t-', toString(number)), ''),
+            if(number % 2 = 0, '', concat('r-', toString(number))), if(number % 2 = 0, 'Named', 'Answered'), 1, t, t
+        FROM
+        (
+            SELECT number % 30000 AS number, {start:DateTime64(9, 'UTC')} + toIntervalMillisecond(number) AS t FROM numbers(60000)
+        )
+        """,
+        {"start": START},
+    )
+    each_store.command(
+        """
+        INSERT INTO trace_times
+        SELECT concat('t-', toString(number * 4)), {before:DateTime64(9, 'UTC')}, {before:DateTime64(9, 'UTC')},
+            toDate({before:DateTime64(9, 'UTC')})
+        FROM numbers(7500)
+        """,
+        {"before": START - timedelta(days=9)},
+    )
+    readers = each_store.limited(ApiConfig().query_limits())
+    waiting = read_unattached_evaluations(readers, START, START + HOUR)
+    # of each pair of numbers one names a trace, and of these every second one was there nine days before
+    assert waiting.rows() == [
+        ("Answered", "response", 10_000, START + timedelta(milliseconds=1), "r-1"),
+        ("Named", "trace", 5_000, START + timedelta(milliseconds=2), "t-2"),
+    ]
 
 
 def test_a_session_verdict_moves_to_the_later_trace(store: Store) -> None:

@@ -16,9 +16,10 @@ from fastapi.testclient import TestClient
 from api.app import create_app
 from storage.client import Store
 from storage.clock import FixedClock
+from storage.troubles import Trouble, TroubleKind, write_troubles
 from tests.support import rollout_story as story
 from tests.support.page_rows import ANSWER, FALLBACK_TRACE, GOOD_ANSWER, HOSTILE_TRACE, STUDENT_TRACE, TEACHER_TRACE, write_rows
-from tests.support.page_services import ALERT_ID, story_services
+from tests.support.page_services import ALERT_ID, NOW, story_services
 
 pytestmark = pytest.mark.integration
 
@@ -116,6 +117,21 @@ def test_every_table_of_a_rollout_and_of_data_health_has_its_file(client: TestCl
     ]
     latency = pl.read_csv(io.StringIO(files["latency"]))
     assert latency["candidate.p99.value_ms"].to_list() == [row.candidate[-1].value_ms for row in card.latency]
+
+
+def test_a_rollout_with_trouble_is_linked_whatever_its_name_is(client: TestClient, store: Store) -> None:
+    trouble = Trouble("cheaper? 50% / #2", TroubleKind.STOPPED, "", "", 0, "no store", is_over=False, since=NOW)
+    write_troubles(store, [trouble])
+    assert "/rollouts/cheaper%3F%2050%25%20%2F%20%232" in links(client.get("/health", headers=_PAGE_ACCEPT).text)
+
+
+def test_a_page_is_read_again_at_an_address_of_its_own(client: TestClient) -> None:
+    """What somebody put into it stays one value."""
+    query = {"cohort": story.LOSING, "shown": "a&cohort=b#c"}
+    page = client.get(f"/rollouts/{story.ROLLOUT}/pairs", params=query, headers=_PAGE_ACCEPT).text
+    (address,) = re.findall(r'hx-get="([^"]*)"', page)
+    asked = dict(parse_qsl(urlsplit(html.unescape(address)).query))
+    assert (asked["cohort"], asked["shown"]) == (story.LOSING, "a&cohort=b#c")
 
 
 def test_a_trace_is_live_while_it_grows(store: Store) -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from api.kept import Kept
+from api.kept import Kept, Renewals
 
 
 class Watch:
@@ -71,7 +73,22 @@ def test_keys_without_end_do_not_fill_the_memory() -> None:
     for number in range(2_000):
         assert kept.get(number, lambda number=number: number) == number
     assert len(kept._values) <= 256
-    assert len(kept._making) <= 512
+    assert not kept._turns
+
+
+def test_keys_without_end_that_fail_or_do_not_fit_leave_nothing() -> None:
+    """Addresses nobody has a page for are keys too."""
+    kept = Kept(60, Watch(), fits=lambda value: value < 0)
+
+    def fail() -> int:
+        raise LookupError
+
+    for number in range(2_000):
+        with pytest.raises(LookupError):
+            kept.get(("unknown", number), fail)
+        assert kept.get(("large", number), lambda: 1) == 1
+    assert not kept._turns
+    assert not kept._values
 
 
 def test_nothing_is_kept_for_no_seconds() -> None:
@@ -102,3 +119,155 @@ def test_what_does_not_fit_is_made_anew() -> None:
     kept = Kept(5, fits=lambda value: value < 1)
     kept.get("large", lambda: next(made) + 1)
     assert kept.get("large", lambda: 7) == 7
+
+
+class Tasks(list[Callable[[], None]]):
+    """Renewals that are made when the test says so."""
+
+    def __call__(self, task: Callable[[], None], /) -> bool:
+        self.append(task)
+        return True
+
+    def make(self) -> None:
+        while self:
+            self.pop(0)()
+
+
+def renewing(watch: Watch, **more: Any) -> tuple[Kept, Tasks]:
+    tasks = Tasks()
+    return Kept(5, watch, later=tasks, **more), tasks
+
+
+def test_an_answer_that_is_fresh_no_more_is_given_at_once_and_renewed_once() -> None:
+    watch, made = Watch(), iter(range(10))
+    kept, tasks = renewing(watch)
+
+    def ask() -> int:
+        return kept.get("a", lambda: next(made))
+
+    assert ask() == 0
+    watch.now = 4.9
+    assert (ask(), len(tasks)) == (0, 0)
+    watch.now = 5.0
+    assert ([ask() for _ in range(3)], len(tasks)) == ([0, 0, 0], 1)
+    tasks.make()
+    assert (ask(), len(tasks)) == (1, 0)
+    # the renewed one is fresh from then on
+    watch.now = 9.9
+    assert (ask(), len(tasks)) == (1, 0)
+    watch.now = 10.0
+    assert (ask(), len(tasks)) == (1, 1)
+
+
+def test_no_answer_is_given_once_it_is_six_times_as_old() -> None:
+    watch, made = Watch(), iter(range(10))
+    kept, tasks = renewing(watch)
+    kept.get("a", lambda: next(made))
+    watch.now = 29.9
+    assert kept.get("a", lambda: next(made)) == 0
+    watch.now = 30.0
+    assert kept.get("a", lambda: next(made)) == 1
+    # the renewal that waited meanwhile finds that there is nothing left to do
+    tasks.make()
+    assert (kept.get("a", lambda: next(made)), next(made)) == (1, 2)
+
+
+def test_what_takes_long_is_renewed_before_it_is_too_old() -> None:
+    """A second of making would be a hundred of keeping: renewed from 20 s on, given until 30."""
+    watch, made = Watch(), iter(range(10))
+    kept, tasks = renewing(watch)
+
+    def make() -> int:
+        watch.now += 1
+        return next(made)
+
+    kept.get("a", make)
+    watch.now = 20.9
+    assert (kept.get("a", make), len(tasks)) == (0, 0)
+    watch.now = 21.0
+    assert (kept.get("a", make), len(tasks)) == (0, 1)
+    watch.now = 31.0
+    assert kept.get("a", make) == 1
+
+
+def test_what_was_changed_is_made_anew_also_while_it_is_renewed() -> None:
+    watch = Watch()
+    kept, tasks = renewing(watch)
+    kept.get("a", lambda: "before")
+    watch.now = 6.0
+    kept.get("a", lambda: "renewed before the change")
+    kept.forget()
+    tasks.make()
+    assert kept.get("a", lambda: "after") == "after"
+
+    def changed() -> str:
+        kept.forget()
+        return "made of what was there before"
+
+    watch.now = 12.0
+    assert kept.get("a", changed) == "after"
+    tasks.make()
+    assert kept.get("a", lambda: "after all") == "after all"
+
+
+def test_a_renewal_that_fails_takes_the_answer_away() -> None:
+    watch = Watch()
+    kept, tasks = renewing(watch)
+
+    def fail() -> int:
+        raise LookupError
+
+    kept.get("a", lambda: 0)
+    watch.now = 6.0
+    assert kept.get("a", fail) == 0
+    tasks.make()
+    with pytest.raises(LookupError):
+        kept.get("a", fail)
+    assert kept.get("a", lambda: 1) == 1
+    assert not kept._renewing
+
+
+def test_a_renewal_that_does_not_fit_takes_the_answer_away() -> None:
+    watch = Watch()
+    kept, tasks = renewing(watch, fits=lambda value: value < 5)
+    kept.get("a", lambda: 0)
+    watch.now = 6.0
+    assert kept.get("a", lambda: 7) == 0
+    tasks.make()
+    assert kept.get("a", lambda: 8) == 8
+
+
+def test_a_renewal_needs_nothing_of_who_asked() -> None:
+    watch = Watch()
+    kept, tasks = renewing(watch)
+    kept.get("a", lambda: "of the caller")
+    watch.now = 6.0
+    kept.get("a", lambda: "of another caller", lambda: "of nobody")
+    tasks.make()
+    assert kept.get("a", lambda: "too late") == "of nobody"
+
+
+def test_renewals_are_made_beside_the_requests_until_the_program_stops() -> None:
+    watch, renewals, made, may_end = Watch(), Renewals(), threading.Event(), threading.Event()
+    kept = Kept(5, watch, later=renewals)
+
+    def slowly() -> str:
+        made.set()
+        may_end.wait(10)
+        return "new"
+
+    kept.get("a", lambda: "old")
+    watch.now = 6.0
+    assert kept.get("a", slowly) == "old"
+    assert made.wait(10)
+    # whoever asks meanwhile waits for nothing
+    assert kept.get("a", slowly) == "old"
+    may_end.set()
+    renewals.close()
+    assert kept.get("a", slowly) == "new"
+    # afterwards nothing is begun, and what is too old is made by who asks
+    watch.now = 12.0
+    assert kept.get("a", lambda: "newer") == "new"
+    assert not kept._renewing
+    watch.now = 36.0
+    assert kept.get("a", lambda: "newest") == "newest"
