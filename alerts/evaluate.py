@@ -104,9 +104,17 @@ class Evaluator:
 
     def scorecard(self, rollout: RolloutConfig, now: datetime) -> Scorecard | None:
         """The scorecard as of the newest tick; None before a comparison is open."""
+        found = self.report(rollout, now)
+        return found and found[0]
+
+    def report(self, rollout: RolloutConfig, now: datetime) -> tuple[Scorecard, GateResult] | None:
+        """The scorecard and the gate of the same moment, at the price of one; None before a comparison is open."""
         with self._lock:
             entry = self._find(rollout.name)
-            return None if entry is None else scorecard(self._store, entry.comparison, self._judge(entry, now), now)
+            if entry is None:
+                return None
+            judged = self._judge(entry, now)
+            return scorecard(self._store, entry.comparison, judged, now), judged.gate
 
     def gate(self, rollout: RolloutConfig, now: datetime, on: Literal["live", "experiment"] = "live") -> GateResult:
         """Pass, fail or undetermined; `experiment` judges paired golden-set runs."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -103,6 +106,12 @@ class Scorecard:
 
 
 _QUANTILES = (0.5, 0.95, 0.99)
+# the arm, and what tells sensible rows (`alerts.malformed`)
+_OF_LATENCY = (
+    *("service_name", "environment", "metric", "model_route", "model", "cohort", "mirrored"),
+    *("n_scored_matured", "n_fail_matured", "sum_value_matured", "sum_squares_matured"),
+    *("hist_bins_all", "hist_counts_all", "hist_sums_all", "hist_squares_all"),
+)
 
 
 def scorecard(store: Store, comparison: Comparison, judged: Judged, as_of: datetime) -> Scorecard:
@@ -110,6 +119,21 @@ def scorecard(store: Store, comparison: Comparison, judged: Judged, as_of: datet
     findings = judged.findings
     suspected = {s.stream_id for s in judged.verdict.streams if s.state is StreamState.SUSPECTED}
     order = sorted(findings.streams, key=lambda k: (k.cohort != GLOBAL, group_of(k.metric), k.metric, k.evaluator, k.cohort))
+    with ThreadPoolExecutor(1) as beside:
+        # the store takes as long for its part as all the rest takes here
+        latency = beside.submit(_latency, store, comparison, as_of)
+        return _scorecard(comparison, judged, as_of, order, suspected, latency)
+
+
+def _scorecard(
+    comparison: Comparison,
+    judged: Judged,
+    as_of: datetime,
+    order: list[StreamKey],
+    suspected: set[str],
+    latency: Future[tuple[LatencyRow, ...]],
+) -> Scorecard:
+    findings = judged.findings
     return Scorecard(
         rollout=comparison.rollout.name,
         comparison_id=comparison.comparison_id,
@@ -119,11 +143,11 @@ def scorecard(store: Store, comparison: Comparison, judged: Judged, as_of: datet
         rows=tuple(findings.finding(key, StreamState.SUSPECTED if key.stream_id in suspected else None) for key in order),
         scores=_scores(findings, order),
         cost=judged.cost,
-        latency=_latency(store, comparison, as_of),
         guards=judged.guards,
         unknown=judged.verdict.unknown,
         mix=_mix(findings),
-        series=tuple(point for key in order for point in _series(findings, key)),
+        series=_series(findings, order),
+        latency=latency.result(),
     )
 
 
@@ -152,7 +176,10 @@ def _latency(store: Store, comparison: Comparison, as_of: datetime) -> tuple[Lat
     """Quantiles per cohort from the hourly histograms since day 0."""
     rollout, hour = comparison.rollout, comparison.day_zero_at.replace(minute=0)
     routes = [rollout.baseline, rollout.candidate]
-    rows = read_metric_rows(store, Grain.HOUR, hour, as_of, services=[rollout.service], metrics=["latency"], routes=routes)
+    services, metrics = [rollout.service], ["latency"]
+    rows = read_metric_rows(
+        store, Grain.HOUR, hour, as_of, services=services, metrics=metrics, routes=routes, columns=_OF_LATENCY
+    )
     where = ["service_name", "environment", "model_route", "model"]
     mine = split_rows(rows)[0].filter(pl.col("mirrored") == 0).join(comparison.arms, on=where)
     merged = merge_histograms(mine.lazy(), ["cohort", "arm"]).collect()
@@ -198,21 +225,28 @@ def _mix(findings: Findings) -> tuple[MixRow, ...]:
     )
 
 
-def _series(findings: Findings, key: StreamKey) -> list[SeriesPoint]:
-    """The difference as it stood at the end of each day, at the mix of the matched traces."""
-    ledger, rules = findings.state.paging, findings.state.rules
-    number = ledger.index[key]
-    days = slice(0, findings.today + 1)
-    sums = {name: np.cumsum(ledger.get(name)[number, days]) for name in (*BLOCK, "uS", "fS", "uT", "fT", "n01", "n10")}
-    n_pairs = np.cumsum(ledger.n_pairs()[number, days])
-    difference = of_rates(sums, sums["n01"], sums["n10"], n_pairs, np.full(len(n_pairs), rules.phi_of(key)))
-    width = radius(difference.v, findings.level, 0.8 * findings.margin(key))
+def _series(findings: Findings, order: Sequence[StreamKey]) -> tuple[SeriesPoint, ...]:
+    """The differences of all streams as they stood at the end of each day, at the mix of the matched traces."""
+    ledger, rules, days = findings.state.paging, findings.state.rules, findings.today + 1
+    rows = [ledger.index[key] for key in order]
+    sums = {name: np.cumsum(ledger.get(name)[rows, :days], axis=1) for name in (*BLOCK, "uS", "fS", "uT", "fT", "n01", "n10")}
+    n_pairs = np.cumsum(ledger.n_pairs()[rows, :days], axis=1)
+    difference = of_rates(sums, sums["n01"], sums["n10"], n_pairs, rules.phi_of_all(order)[:, None])
+    tau = 0.8 * np.array([findings.margin(key) for key in order], dtype=np.float64)[:, None]
+    width = radius(difference.v, findings.level, tau)
     shown = (np.minimum(sums["nS"], sums["nT"]) + n_pairs >= MIN_UNITS) & (sums["fS"] + sums["fT"] >= MIN_FAILURES)
+    last = findings.state.newest_minute() + 1
+    ends = [moment(min(rules.day_zero + (day + 1 + findings.state.first_day) * MINUTES_PER_DAY, last)) for day in range(days)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rates = [np.where(sums[u] > 0, sums[f] / sums[u], np.nan) for f, u in (("fT", "uT"), ("fS", "uS"))]
+    columns = (difference.d, width, shown, *rates)
     points = []
-    for day in range(findings.today + 1):
-        end = min(rules.day_zero + (day + 1 + findings.state.first_day) * MINUTES_PER_DAY, findings.state.newest_minute() + 1)
-        d, w = float(difference.d[day]), float(width[day])
-        interval = Interval(d - w, d + w, findings.level) if shown[day] else None
-        rates = [float(sums[f][day] / sums[u][day]) if sums[u][day] else None for f, u in (("fT", "uT"), ("fS", "uS"))]
-        points.append(SeriesPoint(key.stream_id, moment(end), None if np.isnan(d) else d, interval, rates[0], rates[1]))
-    return points
+    for key, *of_days in zip(order, *(column.tolist() for column in columns), strict=True):
+        for at, d, w, is_shown, baseline, candidate in zip(ends, *of_days, strict=True):
+            interval = Interval(d - w, d + w, findings.level) if is_shown else None
+            points.append(SeriesPoint(key.stream_id, at, _known(d), interval, _known(baseline), _known(candidate)))
+    return tuple(points)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, cast
 
 from alerts import actions
 from alerts.alerter import Alerter
 from alerts.rollouts import InvalidRolloutError, Rollout, UnknownRolloutError
-from alerts.scorecard import Scorecard
-from alerts.verdict import VerdictKind
+from alerts.verdict import GateResult, VerdictKind
 from api.documents import to_json
 from api.kept import Kept
 from api.problems import ProblemError, bad_value, not_found
-from api.services import Document
+from api.services import Document, RolloutReport
 from storage.alerts import AlertRow, AlertState, Subject, SubjectKind, read_alert, read_alerts, read_silences
 from storage.client import Store
 from storage.clock import Clock, WallClock
 from storage.deliveries import read_deliveries
-from storage.verdicts import read_latest_verdict
+from storage.verdicts import read_latest_verdict, read_latest_verdicts
 
 _MAX_ALERTS = 10_000
 
@@ -47,8 +47,22 @@ class Desk:
     def rollouts(self) -> Sequence[Document]:
         return [_rollout(rollout) for rollout in self._all()]
 
+    def overview(self) -> Sequence[tuple[Document, Document]]:
+        stored = read_latest_verdicts(self._store)
+        return [(_rollout(rollout), self._told_of(rollout.name, stored.get(rollout.name))) for rollout in self._all()]
+
     def rollout(self, name: str) -> Document:
         return _rollout(self._get(name))
+
+    def report(self, name: str) -> RolloutReport:
+        rollout = self._get(name)
+        with ThreadPoolExecutor(1) as beside:
+            stored = beside.submit(read_latest_verdict, self._store, name)
+            found = self._judged(rollout)
+        verdict = self._told_of(name, stored.result())
+        # a verdict may be stored of a comparison that is over, and a comparison open before its first verdict
+        known = found if found and verdict.get("comparison_id") else (None, None)
+        return RolloutReport(_rollout(rollout), verdict, *known)
 
     def declare_rollout(self, name: str, declaration: Document, actor: str) -> Document:
         fields = {**declaration, "name": name}
@@ -66,20 +80,29 @@ class Desk:
         return self._changed(self._registry.end(name, actor, reason, rolled_back=rolled_back))
 
     def scorecard(self, name: str) -> Document:
-        return self._kept.get(("scorecard", name), lambda: self._scorecard(name))
-
-    def _scorecard(self, name: str) -> Document:
-        card: Scorecard | None = self._evaluator.scorecard(self._get(name).config, self._clock.now())
-        if card is None:
+        found = self._judged(self._get(name))
+        if found is None:
             do = "it begins with the first candidate trace; see /api/v1/rollouts for what is compared"
             raise ProblemError(
                 404, "no-comparison", "nothing to compare yet", f"rollout {name!r} has no traces in both arms yet", do
             )
-        return dict(to_json(card))
+        return found[0]
+
+    def _judged(self, rollout: Rollout) -> tuple[Document, Document] | None:
+        """Scorecard and gate; None before there is a comparison."""
+
+        def judged() -> tuple[Document, Document] | None:
+            found = self._evaluator.report(rollout.config, self._clock.now())
+            return found and (dict(to_json(found[0])), _gate(rollout.name, found[1]))
+
+        return self._kept.get(("judged", rollout.name), judged)
 
     def verdict(self, name: str) -> Document:
         self._get(name)
-        stored = read_latest_verdict(self._store, name)
+        return self._told_of(name, read_latest_verdict(self._store, name))
+
+    def _told_of(self, name: str, stored: str | None) -> Document:
+        """The verdict as it is stored, or the one before any."""
         if stored is not None:
             return dict(json.loads(stored))
         reason = "no comparison has begun: the candidate's or the baseline's first trace is awaited"
@@ -95,8 +118,7 @@ class Desk:
         return self._kept.get(("gate", name, judged), lambda: self._gate(name, judged))
 
     def _gate(self, name: str, on: Literal["live", "experiment"]) -> Document:
-        document = dict(to_json(self._evaluator.gate(self._get(name).config, self._clock.now(), on)))
-        return {"rollout": name, "gate": document.pop("outcome"), **document}
+        return _gate(name, self._evaluator.gate(self._get(name).config, self._clock.now(), on))
 
     def alerts(self, states: Sequence[str], rollout: str = "") -> Sequence[Document]:
         unknown = sorted(set(states) - set(AlertState))
@@ -157,6 +179,11 @@ def _rollout(rollout: Rollout) -> Document:
         "reason": rollout.reason,
         "effective_from": to_json(rollout.effective_from),
     }
+
+
+def _gate(name: str, gate: GateResult) -> Document:
+    document = dict(to_json(gate))
+    return {"rollout": name, "gate": document.pop("outcome"), **document}
 
 
 def _alert(row: AlertRow) -> Document:

@@ -24,8 +24,10 @@ def to_json(value: Any) -> Any:
     dataclasses objects, bytes their length's worth of text with what is no UTF-8 replaced.
     """
     kind = type(value)
-    if kind is str or kind is int or value is None:
+    if kind is str or kind is int or value is None or kind is bool:
         return value
+    if kind is float:
+        return value if math.isfinite(value) else None
     match value:
         case None | bool() | int():
             return value

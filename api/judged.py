@@ -12,14 +12,14 @@ from api.services import Services
 from storage.traces import WholeTrace, read_trace
 
 
-def read_judged_trace(services: Services, trace_id: str, max_spans: int) -> WholeTrace | None:
+def read_judged_trace(services: Services, trace_id: str, max_spans: int, *, with_outcomes: bool = True) -> WholeTrace | None:
     """
-    Everything of one trace.
+    Everything of one trace, or all but its outcomes.
 
     Its evaluations carry two columns more: `metric`, what they count for, and `failed`: whether that happened (NULL: they say
     neither, or the evaluator itself failed).
     """
-    trace = read_trace(services.store, trace_id.lower(), max_spans)
+    trace = read_trace(services.store, trace_id.lower(), max_spans, with_outcomes=with_outcomes)
     return trace and replace(trace, evaluations=judged(trace.evaluations, services.evaluators))
 
 

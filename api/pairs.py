@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -82,14 +82,15 @@ def _sides(traces: Mapping[str, WholeTrace], rules: EvaluatorRules) -> dict[str,
         return {}
     # one evaluation can be about two of the traces: their session's
     told = pl.concat([trace.evaluations for trace in traces.values()])
-    verdicts = judged(told.unique("evaluation_id", maintain_order=True), rules).select("evaluation_id", "metric", "failed")
+    rows = judged(told.unique("evaluation_id", maintain_order=True), rules).select("evaluation_id", *_EVALUATION).to_dicts()
+    known = {row.pop("evaluation_id"): row for row in rows}
     return {
-        trace_id: _side(trace, trace.evaluations.join(verdicts, on="evaluation_id", how="left", maintain_order="left"))
+        trace_id: _side(trace, [known[evaluation_id] for evaluation_id in trace.evaluations["evaluation_id"]])
         for trace_id, trace in traces.items()
     }
 
 
-def _side(trace: WholeTrace, evaluations: pl.DataFrame) -> Document:
+def _side(trace: WholeTrace, evaluations: Sequence[Mapping[str, Any]]) -> Document:
     fact = trace.facts.row(0, named=True) if len(trace.facts) else {}
     spans = trace.spans.to_dicts()
     words = conversation_of(dict(attribute_pairs(answering_span(spans).get("attributes"))))
@@ -101,7 +102,7 @@ def _side(trace: WholeTrace, evaluations: pl.DataFrame) -> Document:
             "cost_usd": fact.get("cost_usd"),
             "duration_ns": fact.get("duration_ns"),
             "quality_flags": list(fact.get("quality_flags") or ()),
-            "evaluations": evaluations.select(_EVALUATION).to_dicts(),
+            "evaluations": evaluations,
             "prompt": [{"role": message.role, "text": message.text} for message in words.prompt],
             "completion": [{"role": message.role, "text": message.text} for message in words.completion],
         }

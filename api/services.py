@@ -78,12 +78,30 @@ class JobDesk(Protocol):
     def not_ready(self) -> str | None: ...
 
 
+@dataclass(frozen=True)
+class RolloutReport:
+    """A rollout with its verdict, scorecard and gate; None: nothing is compared yet, or no more."""
+
+    rollout: Document
+    verdict: Document
+    scorecard: Document | None = None
+    gate: Document | None = None
+
+
 class AlertDesk(Protocol):
     """Rollouts, verdicts and alerts, as documents; see `api.desk.Desk`. Unknown names raise a 404 `ProblemError`."""
 
     def rollouts(self) -> Sequence[Document]: ...
 
+    def overview(self) -> Sequence[tuple[Document, Document]]:
+        """Every rollout with its verdict."""
+        ...
+
     def rollout(self, name: str) -> Document: ...
+
+    def report(self, name: str) -> RolloutReport:
+        """All that is known of one rollout, judged once."""
+        ...
 
     def declare_rollout(self, name: str, declaration: Document, actor: str) -> Document: ...
 

@@ -95,20 +95,27 @@ def read_metric_rows(
     services: Sequence[str] = (),
     metrics: Sequence[str] = (),
     routes: Sequence[str] = (),
+    columns: Sequence[str] = tuple(METRIC_ROWS),
 ) -> pl.DataFrame:
     """
-    Rows of one table, newest version of each, sorted by key.
+    Rows of one table, newest version of each, sorted by what of their key is asked for.
 
     Args:
         since, until: buckets in [since, until).
         services, metrics, routes: keep only these; empty keeps all.
+        columns: of `METRIC_ROWS`; few of them are read much faster.
 
     Returns:
-        `METRIC_ROWS`.
+        `columns`.
     """
-    sql = load("read_metric_rows").replace("{columns}", ", ".join(METRIC_ROWS)).replace("{table}", grain.value)
+    # only what is asked: the engine finds its way by names that are constants, not by functions of them
+    named = {"service_name": ("services", services), "metric": ("metrics", metrics), "model_route": ("routes", routes)}
+    where = "".join(f"\n    AND {column} IN {{{name}:Array(String)}}" for column, (name, values) in named.items() if values)
+    sql = load("read_metric_rows").replace("{columns}", ", ".join(columns)).replace("{table}", grain.value)
+    sql = sql.replace("{where}", where)
+    schema = pl.Schema({name: METRIC_ROWS[name] for name in columns})
     parameters = {"since": since, "until": until, "services": list(services), "metrics": list(metrics), "routes": list(routes)}
-    return _typed(store.frame(sql, parameters), METRIC_ROWS).sort(list(METRIC_KEY))
+    return _typed(store.frame(sql, parameters), schema).sort([name for name in METRIC_KEY if name in schema])
 
 
 @dataclass(frozen=True)
@@ -288,4 +295,5 @@ def read_added_up(
 def _typed(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     # A ClickHouse DateTime arrives as seconds since 1970.
     bucket = pl.from_epoch("bucket", "s").dt.cast_time_unit("ms").dt.replace_time_zone("UTC")
-    return frame.with_columns(bucket).select(pl.col(name).cast(kind) for name, kind in schema.items())
+    frame = frame.with_columns(bucket) if "bucket" in schema else frame
+    return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())

@@ -16,6 +16,8 @@ from storage.traces import windows
 _MOST = 50_000
 # mirrored units among which failures are looked for, newest first
 _MOST_MIRRORED = 20_000
+# a few hours mostly have enough, and where they do not quite, a few more do
+_GROWTH = 3
 _TIME = pl.Datetime("ns", "UTC")
 _PAIRS: dict[str, pl.DataType] = {
     "trace_id": pl.String(),
@@ -67,12 +69,19 @@ def read_failing_pairs(store: Store, question: PairQuestion, limit: int) -> list
     mirrored = _mirrored_pairs(store, question).head(limit)
     others = mirrored.head(0)
     judged: list[pl.DataFrame] = []
-    for since, until in windows(question.since, question.until):
+    for since, until in windows(question.since, question.until, _GROWTH):
         if len(mirrored) + len(others) >= limit:
             break
         judged.append(_judged(store, question, since, until))
         others = _with_partners(pl.concat(judged)).join(mirrored, on="trace_id", how="anti", maintain_order="left")
     return [TracePair(*row) for row in pl.concat([mirrored, others]).head(limit).iter_rows()]
+
+
+def read_cohorts(store: Store, question: PairQuestion) -> list[str]:
+    """The candidate's cohorts in the window of the question, by traffic, as the daily rollup has them."""
+    asked = {"service": question.service_name, "route": question.candidate, "since": question.since, "until": question.until}
+    cohorts: list[str] = store.frame(load("route_cohorts"), asked)["cohort"].to_list()
+    return cohorts
 
 
 def _mirrored_pairs(store: Store, question: PairQuestion) -> pl.DataFrame:

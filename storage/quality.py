@@ -12,7 +12,7 @@ from storage.metrics import VERDICT_METRICS
 from storage.sql import load
 
 _LIMIT = 200
-_SAMPLE = 3_000
+_SAMPLE = 1_000
 _MOST_UNPRICED = 20_000
 _MOST_WAITING = 20_000
 _DIMENSIONS = {

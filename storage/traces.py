@@ -24,6 +24,19 @@ _MOST_HOURS = 100
 
 _KEY = ("started_at", "trace_id", "mirror_role")
 
+_SPAN_FACTS = (
+    *("trace_id", "span_id", "is_model_call", "usage_scope", "model_route", "cohort", "prompt_name", "prompt_version"),
+    *("cost_usd", "cost_source", "computed_cost_usd", "logical_call_id", "attempt_index", "attempt_kind", "attempt_evidence"),
+    *("fallback_from", "session_id", "user_id", "tags", "mirror_role", "mirror_group"),
+)
+# for what was said, and by whom: a statement takes as long to analyse as it has columns
+_FACTS_OF_WORDS = ("trace_id", "started_at", "model", "cost_usd", "duration_ns", "session_id", "mirror_role", "quality_flags")
+_SPAN_FACTS_OF_WORDS = ("trace_id", "span_id", "is_model_call", "session_id")
+
+
+# a condition on an hour and a trace id, from the names of both columns
+_Where = Callable[[str, str], str]
+
 
 @dataclass(frozen=True)
 class TraceFilter:
@@ -146,8 +159,8 @@ def position_of(traces: pl.DataFrame) -> TracePosition:
     return _position(traces)
 
 
-def read_trace(store: Store, trace_id: str, max_spans: int) -> WholeTrace | None:
-    """Everything of one trace, from the few granules it lies in; None when there is nothing of that id."""
+def read_trace(store: Store, trace_id: str, max_spans: int, *, with_outcomes: bool = True) -> WholeTrace | None:
+    """Everything of one trace, or all but `outcomes`, from the few granules it lies in; None when there is nothing of that id."""
     hours = store.frame(load("trace_hours"), {"trace_id": trace_id}).row(0, named=True)
     is_timed = hours["n"] > 0
     key = {
@@ -155,22 +168,24 @@ def read_trace(store: Store, trace_id: str, max_spans: int) -> WholeTrace | None
         "since": hours["first_start"] if is_timed else _BEGINNING,
         "until": hours["last_start"] if is_timed else _END,
     }
-    facts = store.frame(load("trace_facts_of").replace("{where_traces}", _within("toStartOfHour(started_at)", "trace_id")), key)
-    if not is_timed and facts.is_empty():
-        return None
-    if not is_timed:
-        key |= {"since": facts["started_at"].min(), "until": facts["started_at"].max()}
-    with ThreadPoolExecutor(1) as beside:
-        outcomes = beside.submit(store.frame, load("trace_outcomes_of"), key)
-        spans = _spans(store, _within, key | {"limit": max_spans})
+    with ThreadPoolExecutor(2) as beside:
+        reading = beside.submit(_facts, store, _within, key)
+        if not is_timed:
+            facts = reading.result()
+            if facts.is_empty():
+                return None
+            key |= {"since": facts["started_at"].min(), "until": facts["started_at"].max()}
+        outcomes = beside.submit(store.frame, load("trace_outcomes_of"), key) if with_outcomes else None
+        spans = _spans(store, beside, _within, key | {"limit": max_spans})
+        facts = reading.result()
         evaluations = _evaluations(store, [trace_id], facts, spans).drop("trace_id")
-    return WholeTrace(trace_id, facts, spans, evaluations, outcomes.result())
+        return WholeTrace(trace_id, facts, spans, evaluations, outcomes.result() if outcomes else pl.DataFrame())
 
 
 def read_traces(store: Store, started: Mapping[str, datetime], max_spans: int) -> dict[str, WholeTrace]:
     """
-    Several traces with as many queries as one takes, for what was said in them: without their outcomes, and of spans only `kind`,
-    `is_model_call`, attributes and what identifies them.
+    Several traces with as many queries as one takes, for what was said in them: without their outcomes, of spans only `kind`,
+    `is_model_call`, attributes and what identifies them, and of facts what a pair shows.
 
     Args:
         started: when each trace began, by its id, as its facts say.
@@ -187,12 +202,16 @@ def read_traces(store: Store, started: Mapping[str, datetime], max_spans: int) -
         first, last = _hour(row["first_start"]), _hour(row["last_start"])
         places |= {(row["trace_id"], hour) for hour in range(max(first, last - _MOST_HOURS * 3600), last + 1, 3600)}
     key = {"trace_ids": [trace_id for trace_id, _ in sorted(places)], "hours": [hour for _, hour in sorted(places)]}
-    facts = store.frame(load("trace_facts_of").replace("{where_traces}", _among("toStartOfHour(started_at)", "trace_id")), key)
-    spans = _spans(store, _among, key | {"limit": max_spans}, "trace_words")
+    with ThreadPoolExecutor(2) as beside:
+        reading = beside.submit(_facts, store, _among, key, _FACTS_OF_WORDS)
+        spans = _spans(store, beside, _among, key | {"limit": max_spans}, "trace_words", _SPAN_FACTS_OF_WORDS)
+        facts = reading.result()
     evaluations = _evaluations(store, list(started), facts, spans)
+    frames = (facts, spans, evaluations)
+    parts = [frame.partition_by("trace_id", as_dict=True, maintain_order=True) for frame in frames]
     found: dict[str, WholeTrace] = {}
     for trace_id in started:
-        mine = [frame.filter(pl.col("trace_id") == trace_id) for frame in (facts, spans, evaluations)]
+        mine = [part.get((trace_id,), frame.clear()) for part, frame in zip(parts, frames, strict=True)]
         if not (mine[0].is_empty() and mine[1].is_empty()):
             found[trace_id] = WholeTrace(trace_id, mine[0], mine[1], mine[2].drop("trace_id"), pl.DataFrame())
     return found
@@ -213,11 +232,23 @@ def _among(hour: str, trace_id: str) -> str:
     return f"({hour}, {trace_id}) IN (SELECT place.1, place.2 FROM ({places}))"
 
 
-def _spans(store: Store, where: Callable[[str, str], str], key: Mapping[str, object], name: str = "trace_spans") -> pl.DataFrame:
+def _facts(store: Store, where: _Where, key: Mapping[str, object], columns: Sequence[str] = tuple(TRACE_FACTS)) -> pl.DataFrame:
+    sql = load("trace_facts_of").replace("{columns}", ", ".join(columns))
+    return store.frame(sql.replace("{where_traces}", where("toStartOfHour(started_at)", "trace_id")), key)
+
+
+def _spans(
+    store: Store,
+    beside: ThreadPoolExecutor,
+    where: _Where,
+    key: Mapping[str, object],
+    name: str = "trace_spans",
+    columns: Sequence[str] = _SPAN_FACTS,
+) -> pl.DataFrame:
     """As the view `spans` shows them, joined here: analysing a join of 70 columns takes the engine as long as reading them."""
-    with ThreadPoolExecutor(1) as beside:
-        told = beside.submit(store.frame, load("trace_span_facts").replace("{where}", where("start_hour", "trace_id")), key)
-        records = store.frame(load(name).replace("{where}", where("toStartOfHour(start_time)", "trace_id")), key)
+    sql = load("trace_span_facts").replace("{columns}", ", ".join(columns)).replace("{where}", where("start_hour", "trace_id"))
+    told = beside.submit(store.frame, sql, key)
+    records = store.frame(load(name).replace("{where}", where("toStartOfHour(start_time)", "trace_id")), key)
     return with_readable_attributes(_with_facts(records, told.result()))
 
 
@@ -251,13 +282,13 @@ def _end(until: datetime, after: TracePosition | None) -> datetime:
     return min(until, datetime.fromtimestamp(after.started_at_ns // 1_000_000_000, UTC) + timedelta(seconds=1))
 
 
-def windows(since: datetime, until: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """[since, until) cut into windows, newest first, each eight times as long as the one before."""
+def windows(since: datetime, until: datetime, growth: int = _GROWTH) -> Iterator[tuple[datetime, datetime]]:
+    """[since, until) cut into windows, newest first, each `growth` times as long as the one before."""
     end, length = until, _FIRST_WINDOW
     while end > since:
         start = max(since, end - length)
         yield start, end
-        end, length = start, length * _GROWTH
+        end, length = start, length * growth
 
 
 def _candidates(

@@ -29,6 +29,11 @@ def read_latest_verdict(store: Store, rollout: str) -> str | None:
     return None if rows.is_empty() else str(rows["verdict"].item())
 
 
+def read_latest_verdicts(store: Store) -> dict[str, str]:
+    """The newest verdict of every rollout that has one, as JSON."""
+    return dict(store.frame(load("latest_verdicts")).select("rollout", "verdict").iter_rows())
+
+
 def read_verdict_history(store: Store, rollout: str, before: datetime, limit: int) -> pl.DataFrame:
     """How the verdict changed, newest first: `as_of`, `kind`, `gate`, `reasons`, `comparison_id`, `recorded_at`."""
     return store.frame(load("verdict_history"), {"rollout": rollout, "before": before, "limit": limit})

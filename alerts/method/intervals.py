@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def radius(variance: Floats | float, level: float, tau: float) -> Floats:
+def radius(variance: Floats | float, level: float, tau: Floats | float) -> Floats:
     """
     Half-width of an interval that holds at every look at once.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 from pydantic import TypeAdapter
 
-from analytics.series import read_series
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import link, render, segment
@@ -20,12 +21,12 @@ from api.pages.words import Badge, cohort_name, judgement_badge, metric_name
 from api.pairs import failing_pairs, question_of
 from api.services import Document
 from api.shared import shared
-from storage.client import Store
-from storage.pairs import PairQuestion
+from storage.pairs import read_cohorts
 
 router = APIRouter(include_in_schema=False)
 
-_MAX_PAIRS = 10
+# both conversations of a pair are long: a few are read first
+_FIRST_PAIRS, _MAX_PAIRS = 5, 20
 _TIME: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 
 
@@ -85,6 +86,8 @@ class PairsView:
     cohort: str
     choices: tuple[CohortChoice, ...]
     pairs: tuple[PairView, ...]
+    # '': there are no more, or no more are shown
+    more_href: str
     failing_href: str
     href: str
     is_outdated: bool
@@ -102,18 +105,22 @@ def pairs_page(
     metric: str = "eval_fail",
     evaluator: str = "",
     shown: str = "",
+    most: Annotated[int, Query(ge=1, le=_MAX_PAIRS)] = _FIRST_PAIRS,
 ) -> HTMLResponse:
-    """Failing pairs of one cohort (all without `cohort`) under one metric; `shown` is the `_digest` of what a reader sees."""
+    """At most so many failing pairs of one cohort or all, under one metric; `shown` is the `_digest` of what a reader sees."""
     rollout = services.alerts.rollout(name)
     question = question_of(rollout, services, cohort, metric, evaluator)
-    pairs = failing_pairs(services, question, _MAX_PAIRS)
     query = {"metric": metric, "evaluator": evaluator}
     path = f"/rollouts/{segment(name)}"
     key = ("cohorts", question.service_name, question.candidate)
-    cohorts = [None, *services.kept.get(key, lambda: _cohorts(services.store, question))]
+    with ThreadPoolExecutor(1) as beside:
+        found = beside.submit(services.kept.get, key, lambda: read_cohorts(services.store, question))
+        pairs = failing_pairs(services, question, most)
+        cohorts: list[str | None] = [None, *found.result()]
     if cohort and cohort not in cohorts:
         cohorts.append(cohort)
-    here, digest = query | {"cohort": cohort}, _digest(pairs)
+    few = query | {"cohort": cohort}
+    here, digest = few if most == _FIRST_PAIRS else few | {"most": most}, _digest(pairs)
     view = PairsView(
         rollout=name,
         rollout_href=path,
@@ -128,6 +135,8 @@ def pairs_page(
             for c in cohorts
         ),
         pairs=tuple(_pair(pair) for pair in pairs),
+        # each of them is shown unless a trace of it is gone
+        more_href=link(f"{path}/pairs", few | {"most": _MAX_PAIRS}) if most < _MAX_PAIRS and len(pairs) == most else "",
         api=link(f"/api/v1{path}/pairs", query | {"cohort": cohort}),
         failing_href=link("/traces", {"service": rollout["service"], "route": rollout["candidate"], "cohort": cohort or ""}),
         href=link(f"{path}/pairs", here),
@@ -142,14 +151,6 @@ def _digest(pairs: Sequence[Document]) -> str:
     """Tells one set of pairs from another."""
     ids = " ".join(sorted(f"{pair['candidate']['trace_id']} {pair['baseline']['trace_id']}" for pair in pairs))
     return hashlib.sha256(ids.encode()).hexdigest()[:16]
-
-
-def _cohorts(store: Store, question: PairQuestion) -> list[str]:
-    """The candidate's cohorts, by traffic."""
-    filters = {"service": [question.service_name], "route": [question.candidate]}
-    traffic = read_series(store, "throughput", question.since, question.until, None, ["cohort"], filters).frame
-    found: list[str] = traffic.sort("n_traces", "cohort", descending=[True, False])["cohort"].to_list()
-    return [cohort for cohort in found if cohort]
 
 
 def _pair(pair: Document) -> PairView:

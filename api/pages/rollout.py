@@ -43,8 +43,7 @@ from api.pages.words import (
     verdict_badge,
     without_kind,
 )
-from api.problems import ProblemError
-from api.services import Document, Services
+from api.services import Document
 from api.shared import shared
 
 router = APIRouter(include_in_schema=False)
@@ -120,23 +119,12 @@ class RolloutView:
 @shared
 def rollout_page(request: Request, name: str, services: ServicesDep, _key: Reader, plane: str = "") -> HTMLResponse:
     """One rollout; `plane` names the metric of the trade-off plane (`metric` or `metric:evaluator`)."""
-    rollout = services.alerts.rollout(name)
-    verdict = services.alerts.verdict(name)
-    card = _scorecard(services, name) if verdict.get("comparison_id") else None
-    if card is None:
-        return render(request, "rollout_waiting.html", rollout, active="/", live=True)
-    view = rollout_view(rollout, VERDICT.validate_python(verdict), card, services.alerts.gate(name), plane)
+    found = services.alerts.report(name)
+    if found.scorecard is None or found.gate is None:
+        return render(request, "rollout_waiting.html", found.rollout, active="/", live=True)
+    verdict, card = VERDICT.validate_python(found.verdict), SCORECARD.validate_python(found.scorecard)
+    view = rollout_view(found.rollout, verdict, card, found.gate, plane)
     return render(request, "rollout.html", view, active="/", live=True)
-
-
-def _scorecard(services: Services, name: str) -> Scorecard | None:
-    """None where a verdict is stored but the comparison is over, or has another model now."""
-    try:
-        return SCORECARD.validate_python(services.alerts.scorecard(name))
-    except ProblemError as problem:
-        if problem.kind != "no-comparison":
-            raise
-        return None
 
 
 def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Document, plane_metric: str) -> RolloutView:

@@ -58,8 +58,7 @@ class RolloutsView:
 @shared
 def rollouts_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLResponse:
     """Every rollout, most urgent first."""
-    documents = services.alerts.rollouts()
-    lines = tuple(rollout_line(document, services.alerts.verdict(document["name"])) for document in documents)
+    lines = tuple(rollout_line(rollout, verdict) for rollout, verdict in services.alerts.overview())
     host = request.url.hostname or "127.0.0.1"
     view = RolloutsView(tuple(sorted(lines, key=_urgency)), f"http://{host}:4318")
     return render(request, "rollouts.html", view, active="/", live=True)

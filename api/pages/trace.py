@@ -117,7 +117,7 @@ class TraceView:
 @shared
 def trace_page(request: Request, trace_id: str, services: ServicesDep, _key: Reader, span: str = "") -> HTMLResponse:
     """One trace; `span` is the one to open, by default its most telling model call."""
-    trace = read_judged_trace(services, trace_id, MAX_SPANS)
+    trace = read_judged_trace(services, trace_id, MAX_SPANS, with_outcomes=False)
     if trace is None:
         raise not_found("trace", trace_id, do="look for it in /traces; spans appear there within a job interval")
     view = trace_view(trace, span)

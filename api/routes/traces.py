@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Annotated, Any
 
+import polars as pl
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,7 +16,7 @@ from api.dependencies import Reader, ServicesDep
 from api.documents import to_items
 from api.judged import read_judged_trace
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table, whole_or_rows, with_example
-from api.problems import bad_value, not_found
+from api.problems import ProblemError, bad_value, not_found
 from api.services import Services
 from api.shared import shared
 from api.times import Window, parse_window
@@ -26,6 +28,23 @@ router = APIRouter(tags=["traces"])
 _MAX_SPANS = 20_000
 _NS_PER_MS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class TracePart(StrEnum):
+    """The tables of a trace."""
+
+    FACTS = "facts"
+    SPANS = "spans"
+    ATTEMPTS = "attempts"
+    EVALUATIONS = "evaluations"
+    OUTCOMES = "outcomes"
+
+
+_ATTEMPT = (
+    *("logical_call_id", "attempt_index", "attempt_kind", "attempt_evidence", "span_id", "name", "model_route", "fallback_from"),
+    *("request_model", "response_model", "provider", "status", "error_type", "http_status", "start_time", "duration_ns"),
+    *("ttft_ns", "input_tokens", "output_tokens", "cost_usd", "cost_source"),
+)
 
 
 class TraceQuery(BaseModel):
@@ -109,8 +128,7 @@ def trace(
     """
     found = read_judged_trace(services, trace_id, _MAX_SPANS)
     if found is None:
-        do = "search by time, user or session: GET /api/v1/traces; spans sent a moment ago may not be written yet"
-        raise not_found("trace", trace_id, (row["trace_id"] for row in _newest(services)), do)
+        raise _no_trace(services, trace_id)
     whole = {
         "trace_id": found.trace_id,
         "facts": to_items(found.facts),
@@ -119,6 +137,40 @@ def trace(
         "outcomes": to_items(found.outcomes),
     }
     return whole_or_rows(request, whole, lambda: table(request, found.spans))
+
+
+@router.get("/traces/{trace_id}/{part}", summary="One table of a trace", responses=TABLE_RESPONSES)
+@shared
+def trace_part(
+    request: Request,
+    trace_id: Annotated[str, Path(max_length=64, description="trace id, hexadecimal")],
+    part: Annotated[TracePart, Path(description="which table")],
+    services: ServicesDep,
+    _key: Reader,
+    _form: FormatQuery = None,
+) -> Response:
+    """
+    One list of the trace in every format. `attempts` are the model calls of logical calls that were tried more than once, in the
+    order they were tried: what was retried or answered by another route, and on which evidence.
+    """
+    found = read_judged_trace(services, trace_id, _MAX_SPANS, with_outcomes=part is TracePart.OUTCOMES)
+    if found is None:
+        raise _no_trace(services, trace_id)
+    rows = attempts_of(found.spans) if part is TracePart.ATTEMPTS else getattr(found, part.value)
+    return table(request, rows)
+
+
+def attempts_of(spans: pl.DataFrame) -> pl.DataFrame:
+    """The attempts of `spans` that belong to logical calls of more than one, by the call's first attempt and their order."""
+    calls = spans.filter(pl.col("is_model_call"), pl.col("logical_call_id") != "").select(_ATTEMPT)
+    several = calls.filter(pl.len().over("logical_call_id") > 1)
+    began = pl.col("start_time").min().over("logical_call_id")
+    return several.sort(began, "logical_call_id", pl.col("attempt_index").fill_null(0), "start_time", "span_id")
+
+
+def _no_trace(services: Services, trace_id: str) -> ProblemError:
+    do = "search by time, user or session: GET /api/v1/traces; spans sent a moment ago may not be written yet"
+    return not_found("trace", trace_id, (row["trace_id"] for row in _newest(services)), do)
 
 
 def search(

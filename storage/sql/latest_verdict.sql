@@ -1,5 +1,6 @@
+-- The newest verdict of a rollout; verdicts are long, and only the newest is read.
 SELECT verdict
 FROM verdicts FINAL
-WHERE rollout = {rollout:String}
-ORDER BY as_of DESC, recorded_at DESC
+PREWHERE rollout = {rollout:String} AND as_of = (SELECT max(as_of) FROM verdicts WHERE rollout = {rollout:String})
+ORDER BY recorded_at DESC
 LIMIT 1

@@ -1,6 +1,6 @@
 -- Evaluations of a window without a target, by name: those without one among what arrived or was resolved lately, the oldest of
--- them, and of these those without one ever. By hash first: sets of numbers, not of texts. Their ids stay in the engine: thousands
--- of them as a parameter take it minutes to read, and a server refuses a parameter of more than 128 KiB.
+-- them, and of these those without one ever. By hash first: sets of numbers, not of texts. Their ids stay in the engine: a server
+-- refuses a parameter of more than 128 KiB.
 WITH waiting AS
 (
     SELECT evaluation_id, name, target_scope, target_trace_id, target_session_id, target_response_id, received_at

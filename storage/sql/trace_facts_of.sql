@@ -1,11 +1,5 @@
--- Facts of some traces, one row per mirror role.
-SELECT
-    trace_id, started_at, service_name, environment, model_route, model, models, prompt_name, prompt_version, cohort, session_id,
-    user_id, mirror_role, mirror_group, name, duration_ns, ttft_ns, n_spans, n_model_calls, n_logical_calls, n_retried_calls,
-    n_fallback_calls, n_timed_out_calls, n_errored_calls, retried, fell_back, fallback_to, timed_out, errored, error_type,
-    input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_usd, cost_source,
-    reported_cost_usd, computed_cost_usd, evaluation_cost_usd, unpriced_calls, evaluation_sampled, sampling_rule, quality_flags,
-    received_at
+-- Facts of some traces, one row per mirror role; storage/traces.py puts the columns in.
+SELECT {columns}
 FROM trace_facts FINAL
 WHERE {where_traces}
 ORDER BY trace_id, mirror_role

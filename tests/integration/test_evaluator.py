@@ -19,7 +19,7 @@ from storage.client import Store
 from storage.comparisons import read_open_comparisons
 from storage.metrics import Grain, write_metric_rows
 from storage.settled import read_settled
-from storage.verdicts import read_latest_verdict, read_verdict_history
+from storage.verdicts import read_latest_verdict, read_latest_verdicts, read_verdict_history
 
 pytestmark = pytest.mark.integration
 
@@ -70,6 +70,7 @@ def test_a_rollout_from_opening_to_page_and_restart(store: Store, rows: pl.DataF
     assert any(page.stream_id == "eval_fail/TaskCompletion/claims" for page in verdict.pages)
 
     # A verdict that did not change is not appended again.
+    assert read_latest_verdicts(store) == {"swap": latest}
     history = read_verdict_history(store, "swap", END + timedelta(hours=1), 1_000)
     first.tick([ROLLOUT], END + timedelta(seconds=1))
     assert read_verdict_history(store, "swap", END + timedelta(hours=1), 1_000).equals(history)

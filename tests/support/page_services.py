@@ -12,7 +12,7 @@ from alerts.verdict import VerdictKind
 from api.config import ApiConfig
 from api.documents import to_json
 from api.problems import not_found
-from api.services import Document, Services
+from api.services import Document, RolloutReport, Services
 from storage.alerts import SubjectKind
 from storage.api_keys import ANONYMOUS, ApiKey
 from storage.client import Store
@@ -51,6 +51,15 @@ class StoryDesk:
 
     def rollouts(self) -> Sequence[Document]:
         return [self.rollout(name) for name in (*self.verdict_of, "summarizer")]
+
+    def overview(self) -> Sequence[tuple[Document, Document]]:
+        return [(rollout, self.verdict(rollout["name"])) for rollout in self.rollouts()]
+
+    def report(self, name: str) -> RolloutReport:
+        rollout, verdict = self.rollout(name), self.verdict(name)
+        if not verdict.get("comparison_id"):
+            return RolloutReport(rollout, verdict)
+        return RolloutReport(rollout, verdict, self.scorecard(name), self.gate(name))
 
     def rollout(self, name: str) -> Document:
         if name not in (*self.verdict_of, "summarizer"):

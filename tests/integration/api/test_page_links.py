@@ -18,7 +18,16 @@ from storage.client import Store
 from storage.clock import FixedClock
 from storage.troubles import Trouble, TroubleKind, write_troubles
 from tests.support import rollout_story as story
-from tests.support.page_rows import ANSWER, FALLBACK_TRACE, GOOD_ANSWER, HOSTILE_TRACE, STUDENT_TRACE, TEACHER_TRACE, write_rows
+from tests.support.page_rows import (
+    ANSWER,
+    FALLBACK_TRACE,
+    GOOD_ANSWER,
+    HOSTILE_TRACE,
+    STUDENT_TRACE,
+    TEACHER_TRACE,
+    write_failure,
+    write_rows,
+)
 from tests.support.page_services import ALERT_ID, NOW, story_services
 
 pytestmark = pytest.mark.integration
@@ -153,8 +162,33 @@ def test_a_trace_is_live_while_it_grows(store: Store) -> None:
 
 def test_the_traces_file_holds_its_spans(client: TestClient) -> None:
     page = client.get(f"/traces/{STUDENT_TRACE}", headers=_PAGE_ACCEPT).text
-    link = next(link for link in links(page) if unquote(link).startswith("/api/v1/traces/") and "format=csv" in link)
+    (link,) = (link for link in links(page) if unquote(link) == f"/api/v1/traces/{STUDENT_TRACE}?format=csv")
     assert pl.read_csv(io.BytesIO(client.get(link).content))["name"].to_list() == ["answer", "search terms", "chat student-8b-v1"]
+
+
+def test_every_table_of_a_trace_has_its_call_and_its_file(client: TestClient) -> None:
+    """The student timed out twice before the teacher answered; its other trace was judged once."""
+
+    def table(trace_id: str, part: str) -> pl.DataFrame:
+        page = client.get(f"/traces/{trace_id}", headers=_PAGE_ACCEPT).text
+        (call, file) = (link for link in dict.fromkeys(links(page)) if f"{trace_id}/{part}" in link)
+        frame = pl.read_csv(io.BytesIO(client.get(file).content))
+        assert client.get(call).json()["next"] is None
+        assert len(client.get(call).json()["items"]) == len(frame)
+        return frame
+
+    tried = table(FALLBACK_TRACE, "attempts").select("span_id", "model_route", "attempt_kind", "status")
+    assert tried.rows() == [
+        ("fa11bac000000010", "student", "first", "timeout"),
+        ("fa11bac000000011", "student", "retry", "timeout"),
+        ("fa11bac000000012", "teacher", "fallback", "ok"),
+    ]
+    assert table(STUDENT_TRACE, "evaluations").select("name", "failed").rows() == [("TaskCompletion", True)]
+    assert client.get(f"/api/v1/traces/{STUDENT_TRACE}/attempts").json()["items"] == []
+    outcomes = client.get(f"/api/v1/traces/{STUDENT_TRACE}/outcomes").json()["items"]
+    assert [(row["metric"], row["failed"]) for row in outcomes] == [("eval_fail", True)]
+    assert client.get("/api/v1/traces/0123/attempts").status_code == 404
+    assert client.get(f"/api/v1/traces/{STUDENT_TRACE}/nothing").status_code == 422
 
 
 def test_a_fresh_install_says_how_to_send_the_first_span(client: TestClient) -> None:
@@ -163,6 +197,18 @@ def test_a_fresh_install_says_how_to_send_the_first_span(client: TestClient) -> 
     text = client.get("/", headers=_PAGE_ACCEPT).text
     assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318" in text
     assert "rollout.route" in text
+
+
+def test_a_few_pairs_are_shown_and_the_others_are_a_link_away(client: TestClient, store: Store) -> None:
+    for number in range(7):
+        write_failure(store, f"{0xFA11ED00 + number:032x}", story.LOSING)
+    page = client.get(f"/rollouts/{story.ROLLOUT}/pairs", params={"cohort": story.LOSING}, headers=_PAGE_ACCEPT).text
+    assert page.count('id="pair-') == 5
+    (more,) = (link for link in links(page) if "most=" in link)
+    whole = client.get(more, headers=_PAGE_ACCEPT).text
+    # with the one there was before
+    assert whole.count('id="pair-') == 8
+    assert "most=" not in "".join(links(whole))
 
 
 def test_failing_pairs_come_with_verdicts_and_words_and_as_a_file(client: TestClient) -> None:
