@@ -73,6 +73,8 @@ class Evaluator:
         # what was appended last to `verdicts` of each rollout, and when
         self._told: dict[str, tuple[tuple[object, ...], datetime]] = {}
         self._troubles = Troubles(store)
+        # of each rollout the comparison, and what `_judge` counts now and then: who does not tick restores an entry for each look
+        self._counted: dict[str, tuple[str, datetime, list[Lateness], datetime, int]] = {}
         self._is_loaded = False
         self._lock = threading.RLock()
 
@@ -162,13 +164,21 @@ class Evaluator:
                 if name not in self._watched:
                     self._unreadable.add(name)
             self._is_loaded = True
+            self._counted.clear()
 
     def _find(self, rollout: str) -> Watched | None:
         """The entry of this process if it ticks, else what the store has."""
         if self._is_loaded:
             return self._watched.get(rollout)
         rows = read_open_comparisons(self._store).filter(rollout=rollout)
-        return None if rows.is_empty() else self._restore(from_json(rows["detail"][-1]))
+        if rows.is_empty():
+            self._counted.pop(rollout, None)
+            return None
+        entry = self._restore(from_json(rows["detail"][-1]))
+        counted = self._counted.get(rollout)
+        if counted is not None and counted[0] == entry.comparison.comparison_id:
+            _, entry.counted_at, entry.lateness, entry.late_counted_at, entry.late_rows = counted
+        return entry
 
     def _restore(self, comparison: Comparison) -> Watched:
         """From the checkpoint, and what was settled after it."""
@@ -303,6 +313,9 @@ class Evaluator:
             entry.late_counted_at = now
             since = max(comparison.day_zero_at, now - _WEEK)
             entry.late_rows = count_late_rows(self._store, row_of(comparison), since)
+        if not self._is_loaded:
+            counts = (entry.counted_at, entry.lateness, entry.late_counted_at, entry.late_rows)
+            self._counted[entry.name] = (comparison.comparison_id, *counts)
         result = self._judge_counted(entry, now)
         confounded = any(g.kind is GuardKind.PROMPT_CONFOUNDED and g.is_active for g in result.guards)
         if confounded and entry.bundle is None:

@@ -102,6 +102,27 @@ def test_a_rollout_from_opening_to_page_and_restart(store: Store, rows: pl.DataF
     assert now_open["comparison_id"][0] != entry.comparison.comparison_id
 
 
+def test_who_only_reads_counts_late_data_as_seldom_as_who_ticks(
+    store: Store, rows: pl.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every six hours, however often somebody looks; what it found is told each time."""
+    write_metric_rows(store, Grain.MINUTE, rows, datetime.now(UTC))
+    tick_through(Evaluator(store, MethodConfig()), DAY_ZERO + timedelta(hours=1), 7)
+    found = iter([7, 8])
+    monkeypatch.setattr("alerts.evaluate.count_late_rows", lambda *_: next(found))
+    reader = Evaluator(store, MethodConfig())
+
+    def late_rows(now: datetime) -> int:
+        with reader._lock:
+            entry = reader._find("swap")
+            assert entry is not None
+            return reader._judge(entry, now).verdict.late_rows
+
+    assert [late_rows(END), late_rows(END)] == [7, 7]
+    assert late_rows(END + timedelta(hours=6)) == 8
+    assert late_rows(END + timedelta(hours=6)) == 8
+
+
 def test_what_arrives_after_settling_changes_nothing(store: Store, rows: pl.DataFrame) -> None:
     write_metric_rows(store, Grain.MINUTE, rows, datetime.now(UTC))
     evaluator = Evaluator(store, MethodConfig())
