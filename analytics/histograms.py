@@ -100,12 +100,13 @@ def quantiles(merged: pl.DataFrame, keys: list[str], levels: dict[str, float]) -
     Returns:
         One row per non-empty histogram: `keys` and a Float64 column per level, in the unit of the values.
     """
-    long = merged.select(*keys, bin="hist_bins_all", n="hist_counts_all").explode("bin", "n").filter(pl.col("n") > 0)
-    cumulated = long.with_columns(
-        total=pl.col("n").sum().over(keys),
-        upto=pl.col("n").cum_sum().over(keys),
-        middle=pl.when(pl.col("bin") == ZERO_BIN).then(0.0).otherwise(((pl.col("bin") + 0.5) * _LOG_GROWTH).exp()),
-    )
-    rank = {name: (pl.lit(q) * pl.col("total")).ceil().clip(1) for name, q in levels.items()}
-    reads = [pl.col("middle").filter(pl.col("upto") >= rank[name]).first().alias(name) for name in levels]
-    return cumulated.group_by(keys, maintain_order=True).agg(reads)
+    rows = merged.filter(pl.col("hist_counts_all").list.sum() > 0)
+    bins, counts = (rows[name].explode().to_numpy() for name in ("hist_bins_all", "hist_counts_all"))
+    middles = np.where(bins == ZERO_BIN, 0.0, np.exp((bins + 0.5) * _LOG_GROWTH))
+    # all histograms in one row of counts: the rank within one is a rank within all of them
+    upto = np.cumsum(counts)
+    last = upto[np.cumsum(rows["hist_counts_all"].list.len().to_numpy()) - 1]
+    before = np.concatenate([[0], last[:-1]]).astype(upto.dtype)
+    ranks = {name: np.maximum(1, np.ceil(q * (last - before))).astype(upto.dtype) for name, q in levels.items()}
+    reads = [pl.Series(name, middles[np.searchsorted(upto, before + rank)]) for name, rank in ranks.items()]
+    return rows.select(keys).with_columns(reads)

@@ -254,14 +254,15 @@ def read_added_up(
 
     Returns:
         `bucket`, `metric`, the `group_by` columns and `statistics`; with histograms `hist_bins_all` (ascending) and
-        `hist_counts_all`.
+        `hist_counts_all`. No order is promised.
     """
     unknown = [name for name in (*group_by, *(keep or {})) if name not in METRIC_KEY]
     unknown += [name for name in statistics if name not in ADDED_UP]
     if unknown:
         raise ValueError(f"not a column of rollup rows that can be asked for: {unknown}")
+    origin = int(pieces[0].since.timestamp())
     parameters: dict[str, object] = {
-        "origin": int(pieces[0].since.timestamp()),
+        "origin": origin,
         "step": step_seconds,
         "metrics": list(metrics),
         "without_environments": list(without_environments),
@@ -282,7 +283,8 @@ def read_added_up(
     sql = load("add_up_metric_rows").replace("{pieces}", " UNION ALL ".join(texts)).replace("{histograms}", added)
     sql = sql.replace("{sums}", sums)
     frame = store.frame(sql.replace("{keys}", "".join(f"{name}, " for name in group_by)), parameters)
-    bucket = pl.col("start").cast(METRIC_KEY["bucket"]).alias("bucket")
+    start = origin + pl.col("number").cast(pl.Int64) * step_seconds
+    bucket = pl.from_epoch(start, "s").dt.replace_time_zone("UTC").cast(METRIC_KEY["bucket"]).alias("bucket")
     counts = [pl.col(name).cast(METRIC_STATISTICS[name]) for name in statistics]
     lists = [
         pl.col("histogram").struct.field(f"{i}").cast(METRIC_STATISTICS[name]).alias(name)
