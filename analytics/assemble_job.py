@@ -10,7 +10,7 @@ import structlog
 
 from analytics.assembly import assemble_spans, summarise_traces
 from analytics.config import AnalyticsConfig
-from analytics.outcome_step import OutcomeStep
+from analytics.outcome_step import SPANS_READ, OutcomeStep
 from analytics.price_book import PriceBook
 from analytics.runs import EPOCH, NOTHING_TO_DO, Recorder, Seen
 from storage.assembly import read_span_hours, read_traces_between
@@ -113,14 +113,19 @@ class AssembleJob:
 
     def _assemble_batch(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook) -> None:
         now = datetime.now(UTC)
-        spans = read_whole_traces(self._store, times)
-        priced = book.price(assemble_spans(spans, self._config.assembly))
+        read, priced = self._priced(times, book)
         facts = summarise_traces(priced)
-        moments = spans.select("trace_id", "span_id", "start_time")
-        write_span_facts(self._store, priced, moments, now)
-        write_trace_facts(self._store, facts, moments, now)
-        n_outcomes = self._outcomes.of_assembled(spans, facts, now)
-        recorder.add(spans.height, priced.height + facts.height + n_outcomes)
+        n_spans = priced.height
+        write_span_facts(self._store, priced, read, now)
+        del priced
+        write_trace_facts(self._store, facts, read, now)
+        n_outcomes = self._outcomes.of_assembled(read, facts, now)
+        recorder.add(read.height, n_spans + facts.height + n_outcomes)
+
+    def _priced(self, times: pl.DataFrame, book: PriceBook) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """What is needed of every span that was read (`SPANS_READ`), and the assembled spans: the rest need not be held twice."""
+        spans = read_whole_traces(self._store, times)
+        return spans.select(*SPANS_READ), book.price(assemble_spans(spans, self._config.assembly))
 
     def _judge_window(self, touched: pl.DataFrame, recorder: Recorder) -> None:
         for batch in touched.iter_slices(self._rules.batch_evaluations):

@@ -32,6 +32,10 @@ _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDS = 4
 
 
+SPANS_READ = ("trace_id", "span_id", "start_time", "response_id")
+"""Columns of `ASSEMBLY_SPANS` that are still needed once traces are assembled."""
+
+
 @dataclass(frozen=True)
 class _Judged:
     """Traces, everything said about them, and where each of these sayings belongs."""
@@ -63,7 +67,7 @@ class OutcomeStep:
         return read_trace_times(self._store, sorted(traces), _ALWAYS)
 
     def of_assembled(self, spans: pl.DataFrame, facts: pl.DataFrame, computed_at: datetime) -> int:
-        """Outcomes of traces just assembled: their spans (`ASSEMBLY_SPANS`) and facts (`TRACE_FACTS`); returns rows written."""
+        """Outcomes of traces just assembled: their spans (`SPANS_READ`) and facts (`TRACE_FACTS`); returns rows written."""
         times = spans.group_by("trace_id").agg(first_start=pl.col("start_time").min(), last_start=pl.col("start_time").max())
         return self._settle(self._load(times, facts, lambda: _named(spans, "response_id")), computed_at)
 

@@ -28,11 +28,28 @@ HINT_KEYS = (
 )
 """RE2: attribute keys that say something about retries, fallbacks, or the purpose of a call."""
 
+CONTENT_KEYS = (
+    "gen_ai.input.messages",
+    "llm.input_messages.0.message.content",
+    "gen_ai.prompt.0.content",
+    "langfuse.observation.input",
+    "ai.prompt.messages",
+    "input.value",
+)
+"""Attribute keys that may hold a call's prompt; the first that says anything counts."""
+
 _KEY = ["trace_id", "span_id", "start_time"]
 _MORE = pl.Schema({name: ASSEMBLY_SPANS[name] for name in (*_KEY, "resource_route", "resource_cohort", "hints", "input_hash")})
 _SILENT = pl.DataFrame(
     {"resource_route": [""], "resource_cohort": [""], "hints": [[]], "input_hash": [None]},
     schema={name: kind for name, kind in _MORE.items() if name not in _KEY},
+)
+
+
+_SAYS = (
+    pl.col("resource_route", "resource_cohort").ne("").any(),
+    pl.col("hints").list.len().gt(0).any(),
+    pl.col("input_hash").is_not_null().any(),
 )
 
 
@@ -91,13 +108,28 @@ def _read_hours(store: Store, traces: pl.DataFrame, first: object) -> pl.DataFra
 
 def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
     where = {"trace_ids": traces["trace_id"].to_list(), "hours": _hours(traces), "hint_keys": HINT_KEYS}
-    spans = store.frame(load("read_whole_traces"), where)
-    is_telling = pl.col("has_more").cast(pl.Boolean) | pl.col("status").is_in(["error", "timeout"])
-    telling = spans.select(pl.col("trace_id").filter(is_telling).unique())["trace_id"]
+    content_keys = ", ".join(f"'{key}'" for key in CONTENT_KEYS)
+    spans = store.frame(load("read_whole_traces").replace("{content_keys}", content_keys), where)
     more = _MORE.to_frame()
-    if len(telling):
-        more = _shaped(store.frame(load("read_trace_hints"), where | {"trace_ids": telling.to_list()}), _MORE)
+    if telling := _telling(spans):
+        contents = ", ".join(f"attributes['{key}']" for key in CONTENT_KEYS)
+        sql = load("read_trace_hints").replace("{contents}", contents)
+        more = _shaped(store.frame(sql, where | {"trace_ids": telling}), _MORE)
     return _shaped(_with_more(spans, more), ASSEMBLY_SPANS)
+
+
+def _telling(spans: pl.DataFrame) -> list[str]:
+    """Traces whose attributes are worth reading, which takes as long as all the rest: those with a hint, and those in which a
+    call failed and a prompt can tell which other call repeated it."""
+    failed, content, more = (
+        spans.select(pl.col("trace_id").filter(condition)).to_series()
+        for condition in (
+            pl.col("status").is_in(["error", "timeout"]),
+            pl.col("has_content").cast(pl.Boolean),
+            pl.col("has_more").cast(pl.Boolean),
+        )
+    )
+    return pl.concat([more, failed.filter(failed.is_in(content.implode()))]).unique().to_list()
 
 
 def _with_more(spans: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
@@ -108,8 +140,10 @@ def _with_more(spans: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
     found = keys.join(more.with_row_index("place"), on=_KEY)
     places = np.full(spans.height, more.height)
     places[found["row"].to_numpy()] = found["place"].to_numpy()
-    said = pl.concat([more.drop(_KEY), _SILENT])[pl.Series(places, dtype=pl.UInt32)]
-    return spans.with_columns(said.get_columns())
+    # most say nothing in most columns, and gathering lists is slow
+    silent = [name for name, says in more.select(_SAYS).row(0, named=True).items() if not says]
+    said = pl.concat([more.drop(_KEY, *silent), _SILENT.drop(silent)])[pl.Series(places, dtype=pl.UInt32)]
+    return spans.with_columns(*said.get_columns(), *(_SILENT[name].new_from_index(0, spans.height) for name in silent))
 
 
 def _shaped(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

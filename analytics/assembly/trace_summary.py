@@ -130,10 +130,13 @@ def _picked(
     lead_values: pl.Series, call_values: pl.Series, units: Units, is_user: Mask, is_request: Mask, lead: Rows
 ) -> pl.Series:
     has_value = (lead_values != "").to_numpy() & is_user
+    says = is_request & (call_values != "").to_numpy()
+    if not (has_value.any() or says.any()):
+        return _nothing(lead_values.name, units.size)
     rows = np.where(has_value[lead], lead, NO_ROW)
     values = _at(lead_values, rows)
     if (rows == NO_ROW).any():
-        call = units.first(is_request & (call_values != "").to_numpy())
+        call = units.first(says)
         other = units.first(has_value)
         from_call = pl.Series((rows == NO_ROW) & (call != NO_ROW))
         from_other = pl.Series((rows == NO_ROW) & (call == NO_ROW))
@@ -144,10 +147,17 @@ def _picked(
 
 def _at(values: pl.Series, rows: Rows) -> pl.Series:
     """`values` at `rows`, '' where a row is -1."""
+    is_there = rows != NO_ROW
+    if not is_there.any():
+        return _nothing(values.name, len(rows))
     picked = values.gather(np.maximum(rows, 0))
-    if (rows != NO_ROW).all():
+    if is_there.all():
         return picked
-    return pl.select(pl.when(pl.Series(rows != NO_ROW)).then(picked).otherwise(pl.lit("")).alias(values.name)).to_series()
+    return pl.select(pl.when(pl.Series(is_there)).then(picked).otherwise(pl.lit("")).alias(values.name)).to_series()
+
+
+def _nothing(name: str, n_rows: int) -> pl.Series:
+    return pl.repeat("", n_rows, dtype=pl.String, eager=True).alias(name)
 
 
 def _timing(spans: pl.DataFrame, units: Units, is_user: Mask, lead: Rows) -> pl.DataFrame:

@@ -19,14 +19,7 @@ SELECT
     ) AS hints,
     arrayFirst(
         content -> content != '',
-        [
-            attributes['gen_ai.input.messages'],
-            attributes['llm.input_messages.0.message.content'],
-            attributes['gen_ai.prompt.0.content'],
-            attributes['langfuse.observation.input'],
-            attributes['ai.prompt.messages'],
-            attributes['input.value']
-        ]
+        [{contents}]
     ) AS content,
     if(content = '', NULL, cityHash64(content)) AS input_hash
 FROM span_records FINAL

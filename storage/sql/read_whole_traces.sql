@@ -13,7 +13,8 @@ SELECT
     has(events.name, 'litellm.routing.retry')
         OR arrayExists(k -> match(k, {hint_keys:String}), attributes.keys)
         OR arrayExists(k -> startsWith(k, 'fallback'), metadata.keys)
-        OR arrayExists(k -> k IN ('rollout.route', 'rollout.cohort'), resource_attributes.keys) AS has_more
+        OR arrayExists(k -> k IN ('rollout.route', 'rollout.cohort'), resource_attributes.keys) AS has_more,
+    arrayExists(k -> k IN ({content_keys}), attributes.keys) AS has_content
 FROM span_records FINAL
 PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
 SETTINGS output_format_arrow_low_cardinality_as_dictionary = 1
