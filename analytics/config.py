@@ -144,7 +144,7 @@ class JobRules(BaseModel):
         60.0, ge=0, description="seconds before its watermark a job looks again: longer than an insert takes to become visible"
     )
     window_traces: int = Field(50_000, gt=0, description="touched traces, and touched evaluations, that are listed at a time")
-    batch_spans: int = Field(40_000, gt=0, description="spans that are assembled at a time")
+    batch_spans: int = Field(60_000, gt=0, description="spans that are assembled at a time")
     batch_evaluations: int = Field(20_000, gt=0, description="evaluations whose traces are judged at a time")
     batch_units: int = Field(100_000, gt=0, description="traces that are rolled up at a time")
     retry_attempts: int = Field(3, ge=1, description="how often a run is tried before it waits for the next one")

@@ -129,3 +129,8 @@ def test_lists_of_any_length_select_what_they_name(store: Store, n: int) -> None
         " FROM numbers(100000)) WHERE word IN (SELECT arrayJoin({words:Array(String)}))"
     )
     assert store.frame(sql, {"words": words}).row(0) == (n, words[0], words[-1])
+
+
+def test_a_store_that_gave_memory_back_goes_on(store: Store) -> None:
+    store.release_memory()
+    assert store.frame("SELECT sum(number) AS n FROM numbers(1000)")["n"].item() == 499_500
