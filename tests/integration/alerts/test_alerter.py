@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,7 +51,7 @@ class StoryEvaluator:
     def __init__(self) -> None:
         self.verdicts: list[Verdict] = []
 
-    def tick(self, rollouts: Sequence[RolloutConfig], now: datetime) -> list[Verdict]:
+    def tick(self, rollouts: Sequence[RolloutConfig], now: datetime, stopped: Mapping[str, str] | None = None) -> list[Verdict]:
         names = {rollout.name for rollout in rollouts}
         return [verdict for verdict in self.verdicts if verdict.rollout in names]
 
@@ -254,7 +254,7 @@ def test_what_is_due_is_sent_even_when_judging_fails(scene: Scene) -> None:
     scene.sink.start()
     scene.wait(MINUTE)
 
-    def broken(rollouts: Sequence[RolloutConfig], now: datetime) -> list[Verdict]:
+    def broken(rollouts: Sequence[RolloutConfig], now: datetime, stopped: Mapping[str, str] | None = None) -> list[Verdict]:
         raise ArithmeticError("judging failed")
 
     scene.evaluator.tick = broken  # type: ignore[method-assign]
