@@ -25,7 +25,7 @@ class SpoolConfig(BaseModel):
         description="free space on the disk below which receivers push back, bytes; more than `storage.min_free_bytes`, so that"
         " the store has room to take over what waits",
     )
-    segment_bytes: int = Field(default=64 << 20, gt=0, description="size at which a segment is closed and written, bytes")
+    segment_bytes: int = Field(default=32 << 20, gt=0, description="size at which a segment is closed and written, bytes")
     segment_seconds: float = Field(default=1.0, gt=0, description="age at which a segment is closed and written, seconds")
     retry_delay_seconds: float = Field(
         default=1.0, gt=0, le=5, description="delay asked of an exporter that is pushed back, seconds"
@@ -56,6 +56,7 @@ class FlushConfig(BaseModel):
         ge=0,
         description="pause after a flush, as a multiple of how long it took: small flushes cost a fixed half second",
     )
+    parallel: int = Field(default=2, gt=0, description="segments written side by side while several wait; each takes memory")
     max_threads: int = Field(default=1, gt=0, description="threads one insert may use")
     backoff_seconds: float = Field(
         default=0.5, gt=0, description="first wait after the store failed; doubles up to backoff_max_seconds"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import structlog
@@ -36,7 +37,7 @@ _FAILURES_BEFORE_SUSPICION = 5
 
 
 class Flusher:
-    """One thread that empties the spool."""
+    """One thread that empties the spool, and for as long as segments queue up, `flush.parallel` that write them side by side."""
 
     def __init__(self, spool: Spool, store: Store, config: CollectorConfig, directory: Path, clock: Clock) -> None:
         self._spool = spool
@@ -79,9 +80,8 @@ class Flusher:
         """
         with self._flushing:
             segments = self._spool.close_segments(min_age)
-            self._account_for(segments[1:])
-            for segment in segments:
-                self._write(segment)
+            self._account_for(segments[self._config.flush.parallel :])
+            self._write_all(segments)
             self._write_noted()
         self.last_error = ""
 
@@ -101,6 +101,19 @@ class Flusher:
                 log.warning(
                     "segment_not_written", error=self.last_error[:500], n_items=self._spool.n_pending, retry_seconds=pause
                 )
+
+    def _write_all(self, segments: list[Segment]) -> None:
+        """
+        Write segments side by side, in any order: rows do not depend on which come first. When one cannot be written, those begun
+        are finished, the others stay in the spool, and its error is raised.
+        """
+        with ThreadPoolExecutor(self._config.flush.parallel, "segment-writer") as writers:
+            begun = [writers.submit(self._write, segment) for segment in segments]
+            wait(begun, return_when=FIRST_EXCEPTION)
+            writers.shutdown(wait=True, cancel_futures=True)
+        for written in begun:
+            if not written.cancelled():
+                written.result()
 
     def _write(self, segment: Segment) -> None:
         started = time.monotonic()

@@ -36,7 +36,8 @@ def _settings(config: FlushConfig) -> dict[str, Any]:
         "query_plan_enable_optimizations": 0,
         "compile_expressions": 0,
         # reading
-        "max_block_size": 65409,
+        # rows of the staged table are normalised this many at a time: every step of it copies their texts
+        "max_block_size": 4096,
         "input_format_max_block_size_bytes": config.block_bytes,
         # a mapped segment counts as this process's memory, all of it
         "storage_file_read_method": "pread",

@@ -5,10 +5,12 @@ full, the store is gone, slow or refuses a request. The ledger adds up after eac
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
 import signal
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,6 +53,12 @@ def spool(tmp_path: Path) -> Iterator[Spool]:
 
 def make_flusher(spool: Spool, store: Store, directory: Path) -> Flusher:
     return Flusher(spool, store, CollectorConfig(flush=FlushConfig(drain_seconds=0)), directory, WallClock())
+
+
+def three_segments(spool: Spool) -> None:
+    for seed in range(3):
+        spool.append(record(seed))
+        spool.close_segments()
 
 
 def test_a_replay_after_any_step_doubles_nothing(spool: Spool, store: Store, tmp_path: Path) -> None:
@@ -156,10 +164,8 @@ def test_without_a_store_requests_are_taken_until_the_bound_and_written_later(st
 
 
 def test_the_ledger_says_what_waits(spool: Spool, store: Store, tmp_path: Path) -> None:
-    """Two segments wait; the store dies at the rows of the first. Of the second all is said but that it is written."""
-    for seed in (1, 2):
-        spool.append(record(seed))
-        spool.close_segments()
+    """Three segments wait; the store dies at the rows of the two begun. Of the third all is said but that it is written."""
+    three_segments(spool)
     gone = Gone(store)
     gone.error = StoreUnavailableError("gone")
     flusher = make_flusher(spool, gone, tmp_path)
@@ -168,7 +174,7 @@ def test_the_ledger_says_what_waits(spool: Spool, store: Store, tmp_path: Path) 
     assert balance(store) == {"requests": 1, "received": 3, "accepted": 3}
     gone.error = None
     flusher.flush()
-    assert balance(store) == {"requests": 2, "received": 6, "accepted": 6, "written": 6}
+    assert balance(store) == {"requests": 3, "received": 9, "accepted": 9, "written": 9}
 
 
 def test_the_flusher_catches_up_by_itself(spool: Spool, store: Store, tmp_path: Path) -> None:
@@ -228,6 +234,71 @@ def test_the_request_that_is_refused_is_quarantined_alone_and_can_be_retried(spo
     assert after.get("quarantined", 0) == 0
     with pytest.raises(LookupError):
         drop(store, held["quarantine_id"])
+
+
+def test_a_refused_request_costs_the_segment_beside_it_nothing(spool: Spool, store: Store, tmp_path: Path) -> None:
+    for seed in range(4):
+        spool.append(record(seed))
+        if seed % 2:
+            spool.close_segments()
+    flusher = make_flusher(spool, Picky(store, bytes.fromhex(span_ids(1)[0])), tmp_path)
+    flusher.flush()
+    assert n_stored(store) == 9
+    assert balance(store) == {"requests": 4, "received": 12, "accepted": 12, "written": 9, "quarantined": 3}
+    assert spool.used_bytes == 0
+
+
+class Meeting(Store):
+    """A store that goes on with the first segment's rows once a second's are there too, and then fails for one of the two."""
+
+    def __init__(self, store: Store, failing: bytes, error: BaseException) -> None:
+        self.__dict__.update(store.__dict__)
+        self.failing, self.error = failing, error
+        self.both_are_there = threading.Barrier(2, timeout=60)
+        self.begun = itertools.count()
+
+    def with_settings(self, settings: Mapping[str, Any]) -> Store:
+        return self
+
+    def command(self, sql: str, parameters: Any = None, settings: Any = None) -> None:
+        start = sql.find("file('")
+        if start >= 0:
+            if next(self.begun) < 2:
+                self.both_are_there.wait()
+            if self.failing in Path(sql[start + 6 : sql.index("'", start + 6)]).read_bytes():
+                raise self.error
+        super().command(sql, parameters, settings)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_two_segments_are_in_flight_and_the_store_goes_away_under_one(
+    spool: Spool, store: Store, tmp_path: Path, failing: int
+) -> None:
+    three_segments(spool)
+    meeting = Meeting(store, bytes.fromhex(span_ids(failing)[0]), StoreUnavailableError("gone"))
+    flusher = make_flusher(spool, meeting, tmp_path)
+    with pytest.raises(StoreUnavailableError, match="gone"):
+        flusher.flush()
+    assert set(span_ids(1 - failing)) <= set(store.frame("SELECT span_id FROM span_records")["span_id"])
+    assert spool.n_pending in (3, 6)  # the third may have been begun before the failure was seen
+    make_flusher(spool, store, tmp_path).flush()
+    assert n_stored(store) == 9
+    assert balance(store) == {"requests": 3, "received": 9, "accepted": 9, "written": 9}
+
+
+def test_what_two_writers_had_written_when_the_process_died_is_replayed_once(spool: Spool, store: Store, tmp_path: Path) -> None:
+    three_segments(spool)
+    kept = {segment.path: segment.path.read_bytes() for segment in spool.close_segments()}
+    make_flusher(spool, store, tmp_path).flush()
+    before = store.frame("SELECT * FROM span_records ORDER BY span_id"), balance(store)
+    spool.close()
+    for path, data in kept.items():  # as if it had died before it could remove any
+        path.write_bytes(data)
+    again = Spool(tmp_path / "spool", SpoolConfig())
+    make_flusher(again, store, tmp_path).flush()
+    again.close()
+    assert store.frame("SELECT * FROM span_records ORDER BY span_id").equals(before[0])
+    assert balance(store) == before[1]
 
 
 def test_when_even_nothing_is_refused_nothing_is_quarantined(spool: Spool, store: Store, tmp_path: Path) -> None:
