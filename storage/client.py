@@ -25,7 +25,7 @@ from storage.cluster import SETTINGS as cluster_settings
 from storage.cluster import Cluster
 from storage.config import StorageConfig
 from storage.errors import DataDirectoryBusyError, QueryLimitError, StoreRefusedError, StoreUnavailableError
-from storage.parameters import bound
+from storage.parameters import Bound, bound
 
 DATABASE = "spanwise"
 
@@ -176,13 +176,13 @@ class Store:
 
     def arrow(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> pa.Table:
         """Run a query and return its whole result as an Arrow table."""
-        with self._connection() as client, self._bound(sql, parameters) as (text, values):
-            return client.query_arrow(text, parameters=values, settings=dict(settings or {}))
+        with self._connection() as client, self._bound(sql, parameters) as (text, values, tables):
+            return client.query_arrow(text, parameters=values, settings=dict(settings or {}), external_data=tables)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None, settings: Mapping[str, Any] | None = None) -> None:
         """Run a statement that returns nothing."""
-        with self._connection() as client, self._bound(sql, parameters) as (text, values):
-            client.command(text, parameters=values, settings=dict(settings or {}))
+        with self._connection() as client, self._bound(sql, parameters) as (text, values, tables):
+            client.command(text, parameters=values, settings=dict(settings or {}), external_data=tables)
 
     def insert(self, table: str, frame: pl.DataFrame, settings: Mapping[str, Any] | None = None) -> None:
         """Append `frame` to `table`; columns that the frame lacks take their defaults."""
@@ -239,9 +239,10 @@ class Store:
         if self._owner is not None:
             self._owner.release()
 
-    def _bound(self, sql: str, parameters: Mapping[str, Any] | None) -> AbstractContextManager[tuple[str, dict[str, Any]]]:
+    def _bound(self, sql: str, parameters: Mapping[str, Any] | None) -> AbstractContextManager[Bound]:
         # a question with limits may be forbidden to read files
-        return bound(sql, parameters, reads_files=self.is_embedded and not self._has_limits)
+        reads_files = self.is_embedded and not self._has_limits
+        return bound(sql, parameters, reads_files=reads_files, takes_tables=not self.is_embedded)
 
     @contextmanager
     def _connection(self) -> Iterator[Client]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from storage.client import Store
 from storage.errors import PermanentError
+
+# of ids in one deletion; a server takes 128 KiB in one value, escapes included
+_MOST_BYTES = 100_000
 
 
 class PurgeError(PermanentError):
@@ -66,7 +70,7 @@ def purge_traces(store: Store, trace_ids: list[str]) -> list[Erased]:
     Raises:
         PurgeError: some row survived; running it again is safe.
     """
-    found = "SELECT evaluation_id FROM evaluation_targets WHERE trace_id IN {ids:Array(String)}"
+    found = "SELECT evaluation_id FROM evaluation_targets WHERE trace_id IN (SELECT arrayJoin({ids:Array(String)}))"
     evaluations = store.frame(found, {"ids": trace_ids})["evaluation_id"].to_list()
     proof = [
         *(_erase(store, table, column, evaluations) for table, column in _EVALUATIONS.items()),
@@ -78,8 +82,23 @@ def purge_traces(store: Store, trace_ids: list[str]) -> list[Erased]:
 
 
 def _erase(store: Store, table: str, column: str, ids: list[str]) -> Erased:
-    counting = f"SELECT count() AS n FROM `{table}` WHERE `{column}` IN {{ids:Array(String)}}"
+    counting = f"SELECT count() AS n FROM `{table}` WHERE `{column}` IN (SELECT arrayJoin({{ids:Array(String)}}))"
     n_before = store.frame(counting, {"ids": ids})["n"].item()
     if n_before:
-        store.alter(table, f"DELETE WHERE `{column}` IN {{ids:Array(String)}}", {"ids": ids}, {"mutations_sync": 2})
+        for some in _batches(ids):
+            store.alter(table, f"DELETE WHERE `{column}` IN {{ids:Array(String)}}", {"ids": some}, {"mutations_sync": 2})
     return Erased(table, n_before, store.frame(counting, {"ids": ids})["n"].item())
+
+
+def _batches(ids: list[str]) -> Iterator[list[str]]:
+    """A deletion is kept with its ids, which therefore are no table beside it: as many as a server takes in one value."""
+    some: list[str] = []
+    size = 0
+    for each in ids:
+        size += len(each.encode()) + len("'',")
+        if some and size > _MOST_BYTES:
+            yield some
+            some, size = [], len(each.encode()) + len("'',")
+        some.append(each)
+    if some:
+        yield some

@@ -124,3 +124,19 @@ def test_a_server_that_does_not_shake_hands_is_given_up(store: Store) -> None:
 def test_a_refused_connection_is_told_at_once(store: Store) -> None:
     with pytest.raises(StoreUnavailableError):
         Store.server("clickhouse://127.0.0.1:9", store.database, StorageConfig(connect_timeout_seconds=1))
+
+
+def test_lists_longer_than_a_server_takes_in_one_value(front: Front, store: Store) -> None:
+    """6,666 trace ids are 233 kB, and a bound value may have 131,072 bytes."""
+    ids = [f"{n:032x}" for n in range(6_666)]
+    odd = [*ids, "it's", "two\nlines", "tab\tand\\", "", "größer"]
+    listed = "SELECT arrayJoin({ids:Array(String)})"
+    with connected(front.url, store.database) as server:
+        with pytest.raises(StoreRefusedError, match="Field value too long"):
+            server.frame("SELECT length({ids:Array(String)}) AS n", {"ids": ids})
+        found = server.frame(f"SELECT * FROM ({listed}) ORDER BY 1", {"ids": odd})
+        assert found.to_series().to_list() == sorted(odd, key=str.encode)
+        server.insert("api_keys", pl.DataFrame({"key_id": [*odd[-10:], "another"]}))
+        matched = server.frame(f"SELECT count() AS n FROM api_keys WHERE key_id IN ({listed})", {"ids": odd})
+        assert matched["n"].item() == 10
+        server.command(f"INSERT INTO api_keys (key_id) SELECT concat('copy ', word) FROM ({listed} AS word)", {"ids": ids})

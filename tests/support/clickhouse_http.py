@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -41,6 +41,8 @@ _TRANSPORT = frozenset(
 )
 _INSERT_DATA = re.compile(rb"^\s*INSERT\s+INTO\s.*?\bFORMAT\s+(\w+)[ \t]*\n?", re.IGNORECASE | re.DOTALL)
 _TRAILING_FORMAT = re.compile(r"\bFORMAT\s+(\w+)\s*(?:SETTINGS\b.*)?;?\s*$", re.IGNORECASE | re.DOTALL)
+# the default of `http_max_field_value_size`
+_MAX_FIELD_VALUE = 128 << 10
 _CODE = re.compile(r"Code: (\d+)")
 
 
@@ -168,6 +170,19 @@ class Front:
         return self._local.connection
 
 
+@contextmanager
+def _as_files(sql: str, tables: dict[str, bytes], arguments: dict[str, str]) -> Iterator[str]:
+    """The statement with its external tables (which only a server has) as files; takes what describes them out of `arguments`."""
+    with ExitStack() as files:
+        for name, rows in tables.items():
+            file = files.enter_context(tempfile.NamedTemporaryFile(suffix=".table"))
+            file.write(rows)
+            file.flush()
+            kind, structure = arguments.pop(f"{name}_format"), arguments.pop(f"{name}_structure")
+            sql = re.sub(rf"\b{name}\b", f"file('{file.name}', '{kind}', '{structure}')", sql)
+        yield sql
+
+
 class _Handler(BaseHTTPRequestHandler):
     owner: Front
     protocol_version = "HTTP/1.1"
@@ -193,7 +208,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse("Code: 516. DB::Exception: Authentication failed. (AUTHENTICATION_FAILED)", 516)
             return
         arguments = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
-        arguments |= self._form_fields(body)
+        try:
+            fields, tables = self._form(body)
+        except ValueError as error:
+            self._refuse(f"Code: 1000. DB::Exception: HTML Form Exception: {error}. (POCO_EXCEPTION)", 1000)
+            return
+        arguments |= fields
         if "multipart/form-data" in self.headers.get("Content-Type", ""):
             body = b""
         sql = arguments.get("query", "")
@@ -206,7 +226,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(f"Code: {plan.code}. DB::Exception: injected failure. (INJECTED)", plan.code)
             return
         try:
-            answer, format = self._execute(sql, body, arguments)
+            with _as_files(sql, tables, arguments) as own:
+                answer, format = self._execute(own, body, arguments)
         except RuntimeError as error:
             self._refuse(str(error))
             return
@@ -271,18 +292,25 @@ class _Handler(BaseHTTPRequestHandler):
         answer = result if isinstance(result, bytes) else result.bytes() or b""
         return answer, format
 
-    def _form_fields(self, body: bytes) -> dict[str, str]:
+    def _form(self, body: bytes) -> tuple[dict[str, str], dict[str, bytes]]:
+        """Fields, and external tables by name. Raises ValueError for a longer value than a server takes."""
         kind = self.headers.get("Content-Type", "")
+        fields: dict[str, str] = {}
+        tables: dict[str, bytes] = {}
         if "multipart/form-data" not in kind:
-            return {}
+            return fields, tables
         boundary = kind.split("boundary=", 1)[1].strip('"').encode()
-        fields = {}
         for part in body.split(b"--" + boundary):
-            head, _, value = part.partition(b"\r\n\r\n")
+            head, _, rest = part.partition(b"\r\n\r\n")
             name = re.search(rb'name="([^"]+)"', head)
-            if name:
-                fields[name.group(1).decode()] = value.removesuffix(b"\r\n").decode()
-        return fields
+            value = rest.removesuffix(b"\r\n")
+            if name and b"filename=" in head:
+                tables[name.group(1).decode()] = value
+            elif name and len(value) > _MAX_FIELD_VALUE:
+                raise ValueError("Field value too long")
+            elif name:
+                fields[name.group(1).decode()] = value.decode()
+        return fields, tables
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() == "chunked":
