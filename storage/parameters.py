@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from tempfile import NamedTemporaryFile
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from clickhouse_connect.driver.external import ExternalData
 
@@ -78,9 +78,9 @@ def _rows(words: list[str]) -> bytes:
     return text.encode() + b"\n"
 
 
-def _is_many(value: object) -> bool:
+def _is_many(value: object) -> TypeGuard[list[str]]:
     return isinstance(value, list) and len(value) >= _MANY and set(map(type, value)) == {str}
 
 
-def _is_many_words(value: object) -> bool:
-    return _is_many(value) and all(value) and _PLAIN_WORDS.fullmatch("".join(value)) is not None  # type: ignore[arg-type, call-overload]
+def _is_many_words(value: object) -> TypeGuard[list[str]]:
+    return _is_many(value) and all(value) and _PLAIN_WORDS.fullmatch("".join(value)) is not None
