@@ -101,10 +101,9 @@ def fact_age(server: Server) -> float:
 
 
 def count_spans(server: Server, since: int) -> int:
-    """Distinct spans from `since` (Unix seconds) on, counted by the minute, within a query's limit of memory."""
-    sql = "SELECT count() FROM spans WHERE start_time >= {start:DateTime} AND start_time < {start:DateTime} + 60"
-    minutes = range(since // 60 * 60, int(time.time()) + 60, 60)
-    return sum(int(server.sql(sql, start=minute)[0][0]) for minute in minutes)
+    """Distinct spans from `since` (Unix seconds) on, counted by ten seconds, within a query's limit of memory."""
+    sql = "SELECT count() FROM spans WHERE start_time >= {start:DateTime} AND start_time < {start:DateTime} + 10"
+    return sum(int(server.sql(sql, start=second)[0][0]) for second in range(since // 10 * 10, int(time.time()) + 10, 10))
 
 
 def ledger(server: Server) -> dict[str, int]:
