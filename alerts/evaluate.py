@@ -14,7 +14,7 @@ from alerts import checkpoint, verdict
 from alerts.comparison import Comparison, from_json
 from alerts.config import MethodConfig, RolloutConfig
 from alerts.experiment import judge_experiment
-from alerts.gate import in_trouble
+from alerts.gate import in_trouble, undetermined
 from alerts.guarding import Lateness
 from alerts.judge import Judged, judge
 from alerts.opening import Maturing, find_arms, freeze_first_day, open_comparison, restarted
@@ -132,7 +132,7 @@ class Evaluator:
                 raise
             except ANY_ERROR as error:
                 reason = in_trouble(f"{type(error).__name__}: {error}").reason
-            return GateResult(rollout.name, Outcome.UNDETERMINED, (reason,), (), now, on)
+            return undetermined(rollout.name, reason, now, on)
 
     def drifting(self, rollouts: Sequence[str]) -> list[Comparison]:
         """The open comparisons of established candidates, of those named."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from math import ceil
+from typing import Literal
 
 from alerts.config import GateConfig
 from alerts.findings import Findings
@@ -128,6 +129,11 @@ def _guards(guard_list: list[GuardFinding]) -> GateCheck:
     if active:
         return _check("guards", Outcome.UNDETERMINED, "; ".join(active))
     return _check("guards", Outcome.PASS, "no guard is active")
+
+
+def undetermined(rollout: str, reason: str, as_of: datetime, on: Literal["live", "experiment"]) -> GateResult:
+    """The answer where nothing can be looked at, for one reason."""
+    return GateResult(rollout, Outcome.UNDETERMINED, (reason,), (), as_of, on)
 
 
 def in_trouble(trouble: str) -> GateCheck:

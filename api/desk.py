@@ -10,6 +10,7 @@ from typing import Any, Literal, cast
 
 from alerts import actions
 from alerts.alerter import Alerter
+from alerts.gate import in_trouble, undetermined
 from alerts.rollouts import InvalidRolloutError, Rollout, UnknownRolloutError
 from alerts.verdict import GateResult, VerdictKind
 from api.documents import to_json
@@ -118,7 +119,11 @@ class Desk:
         return self._kept.get(("gate", name, judged), lambda: self._gate(name, judged))
 
     def _gate(self, name: str, on: Literal["live", "experiment"]) -> Document:
-        return _gate(name, self._evaluator.gate(self._get(name).config, self._clock.now(), on))
+        rollout, now = self._get(name), self._clock.now()
+        # its limits are in what cannot be read
+        if rollout.unreadable:
+            return _gate(name, undetermined(name, in_trouble(rollout.unreadable).reason, now, on))
+        return _gate(name, self._evaluator.gate(rollout.config, now, on))
 
     def alerts(self, states: Sequence[str], rollout: str = "") -> Sequence[Document]:
         unknown = sorted(set(states) - set(AlertState))
@@ -178,6 +183,7 @@ def _rollout(rollout: Rollout) -> Document:
         "actor": rollout.actor,
         "reason": rollout.reason,
         "effective_from": to_json(rollout.effective_from),
+        "unreadable": rollout.unreadable,
     }
 
 

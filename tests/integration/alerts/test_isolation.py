@@ -202,8 +202,15 @@ def test_a_declaration_of_a_later_release_stops_only_its_own(store: Store) -> No
         assert "its declaration cannot be read (canary_zone: Extra inputs are not permitted)" in found["left"].trouble
         assert (found["left"].gate, found["right"].trouble) == (Outcome.UNDETERMINED, "")
         assert [trouble.rollout for trouble in read_troubles(store)] == ["left"]
-    shown = Desk(store, alerter, clock, clock).rollout("left")
+    desk = Desk(store, alerter, clock, clock)
+    shown = desk.rollout("left")
     assert (shown["service"], shown["baseline"], shown["candidate"]) == ("left", "teacher", "student")
+    assert "canary_zone" in shown["unreadable"]
+    # its limits for promotion are not known: those that nobody declared must let nothing pass
+    for judged in ("live", "experiment"):
+        answer = desk.gate("left", judged)  # type: ignore[arg-type]
+        assert answer["gate"] == "undetermined"
+        assert "judging has stopped: its declaration cannot be read" in answer["reasons"][0]
 
     alerter.registry.declare(ROLLOUTS[0].model_dump(), "a person")
     clock.set(clock.now() + HOUR)
