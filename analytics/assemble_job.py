@@ -12,7 +12,7 @@ from analytics.assembly import assemble_spans, summarise_traces
 from analytics.config import AnalyticsConfig
 from analytics.outcome_step import SPANS_READ, OutcomeStep
 from analytics.price_book import PriceBook
-from analytics.runs import EPOCH, NOTHING_TO_DO, Recorder, Seen
+from analytics.runs import EPOCH, NOTHING_TO_DO, Recorder, Seen, StoppedError
 from storage.assembly import read_span_hours, read_traces_between
 from storage.client import Store
 from storage.errors import RetryableError
@@ -144,7 +144,7 @@ class AssembleJob:
             return
         try:
             work(times)
-        except RetryableError:
+        except (RetryableError, StoppedError):
             raise
         except Exception as error:  # whatever a hostile trace provokes; what the store cannot do now was raised above
             # That many traces are not poisonous: the fault is ours, and the data must wait for the repair.

@@ -15,7 +15,7 @@ from analytics.config import AnalyticsConfig, PriceConfig
 from analytics.price_book import PriceBook
 from analytics.prices import PriceHistory
 from analytics.rollup_job import MergeJob, RollupJob
-from analytics.runs import NOTHING_TO_DO, Progress, Recorder
+from analytics.runs import NOTHING_TO_DO, Progress, Recorder, StoppedError
 from storage.client import Store
 from storage.clock import Clock
 from storage.errors import RetryableError
@@ -66,6 +66,7 @@ class Jobs:
         self._rules = config.jobs
         self._clock = clock
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
         self._told_idle: dict[str, float] = {}
         self._prices = PriceHistory(store, prices)
         self._assemble = AssembleJob(store, config, replays_history=replays_history)
@@ -89,7 +90,7 @@ class Jobs:
             progress: told 0 to 1 as it goes.
 
         Returns:
-            The run as recorded; a failed one says why in `error` and is picked up again by the next.
+            The run as recorded; one that failed or was stopped says why in `error` and is picked up again by the next.
 
         Raises:
             ValueError: no such kind, or one that needs `since` without it.
@@ -97,6 +98,10 @@ class Jobs:
         work = self._work(Kind(kind), since, until)
         with self._lock:
             return self._attempt(kind, work, progress)
+
+    def stop(self) -> None:
+        """Let every run, those to come too, end after the batch it is at. Returns at once; `run` returns when that is done."""
+        self._stopping.set()
 
     def _work(self, kind: Kind, since: datetime | None, until: datetime | None) -> Callable[[Recorder], str]:
         if kind in (Kind.BACKFILL, Kind.REPRICE):
@@ -115,19 +120,22 @@ class Jobs:
     def _attempt(self, kind: str, work: Callable[[Recorder], str], progress: Progress | None) -> JobRun:
         pause = self._rules.retry_seconds
         for attempt in range(1, self._rules.retry_attempts + 1):
-            recorder = Recorder(self._store, kind, progress)
+            recorder = Recorder(self._store, kind, progress, self._stopping)
             try:
                 detail = work(recorder)
                 if detail == NOTHING_TO_DO and not self._tells_idle(kind):
                     return recorder.run.after(state=JobState.DONE, progress=1.0, detail=detail)
                 return recorder.finish(read_store_time(self._store), detail)
+            except StoppedError as error:
+                return recorder.stop(error)
             except Exception as error:  # the loop's edge: a run that failed is recorded, tried again, and never skips data
                 run = recorder.fail(error)
                 log.warning("job_failed", kind=kind, run_id=run.run_id, attempt=attempt, error=run.error)
                 self._record_failure(run)
                 if attempt == self._rules.retry_attempts or not isinstance(error, RetryableError):
                     return run
-            time.sleep(pause)
+            if self._stopping.wait(pause):
+                return run
             pause *= 2
         raise AssertionError("unreachable")
 
@@ -152,7 +160,7 @@ class Jobs:
         """Facts again from spans and today's price book, then every rollup they reach."""
         n_traces = self._assemble.rebuild(recorder, self._book(), since, until)
         for kind, work in ((Kind.ROLLUP, self._rollup.run), (Kind.MERGE, self._merge.run)):
-            part = Recorder(self._store, kind)
+            part = Recorder(self._store, kind, stopping=self._stopping)
             part.finish(read_store_time(self._store), work(part))
             recorder.add(part.run.rows_read, part.run.rows_written)
         return f"{n_traces} traces rebuilt"

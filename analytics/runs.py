@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -21,24 +22,36 @@ NOTHING_TO_DO = "nothing to do"
 """What a run that found nothing says; most are not recorded."""
 
 
+class StoppedError(Exception):
+    """The process is to stop; what was done so far is written."""
+
+
 class Recorder:
     """
     Writes a run's row when it starts, as it advances and when it ends.
 
     The watermark it records is only ever one below which every write is finished, so whatever ends a run, the next one starts
     where nothing is skipped.
+
+    Args:
+        stopping: once set, the run ends after the batch it is at.
     """
 
-    def __init__(self, store: Store, kind: str, progress: Progress | None = None) -> None:
+    def __init__(
+        self, store: Store, kind: str, progress: Progress | None = None, stopping: threading.Event | None = None
+    ) -> None:
         self._store = store
+        self._stopping = stopping or threading.Event()
         self._progress = progress
         self._started = time.monotonic()
         self._noted = self._started
         self.run = JobRun(uuid.uuid4().hex, kind, datetime.now(UTC))
 
     def add(self, rows_read: int, rows_written: int) -> None:
-        """Count work done."""
+        """Count a batch of work that is written. Raises `StoppedError` when it is to be the last one."""
         self.run = self.run.after(rows_read=self.run.rows_read + rows_read, rows_written=self.run.rows_written + rows_written)
+        if self._stopping.is_set():
+            raise StoppedError("the process was stopped; the next run goes on from where this one was sure to be")
 
     def advance(self, share: float) -> None:
         """Say how far the run is. The table is told about once a second."""
@@ -65,6 +78,12 @@ class Recorder:
     def fail(self, error: BaseException) -> JobRun:
         """The run failed; its watermark stays where everything was written."""
         self.run = self._ended(JobState.FAILED).after(error=f"{type(error).__name__}: {error}")
+        return self.run
+
+    def stop(self, error: StoppedError) -> JobRun:
+        """The run was cut short; its watermark stays where everything was written."""
+        self.run = self._ended(JobState.STOPPED).after(error=str(error))
+        write_job_run(self._store, self.run)
         return self.run
 
     def _ended(self, state: JobState) -> JobRun:

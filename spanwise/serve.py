@@ -116,6 +116,7 @@ class Process:
 
     def stop(self) -> None:
         endpoints.withdraw(self._settings.data_dir)
+        self._jobs.stop()
         if self._web is not None:
             self._web.server.should_exit = True
             self._web.thread.join()

@@ -18,6 +18,7 @@ class JobState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class JobRun:
     One run of a job.
 
     `watermark` is the `written_at` up to which everything is processed; a failed run carries the one it reached for sure.
-    `progress` runs from 0 to 1; `detail` says in words what was done, `error` why it failed.
+    `progress` runs from 0 to 1; `detail` says in words what was done, `error` why it failed or was stopped.
     """
 
     run_id: str

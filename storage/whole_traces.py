@@ -107,7 +107,14 @@ def _read_hours(store: Store, traces: pl.DataFrame, first: object) -> pl.DataFra
 
 
 def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
-    where = {"trace_ids": traces["trace_id"].to_list(), "hours": _hours(traces), "hint_keys": HINT_KEYS}
+    where = {
+        "trace_ids": traces["trace_id"].to_list(),
+        "hours": _hours(traces),
+        # in whole seconds: parts that hold nothing of these are passed over
+        "first": traces["first_start"].dt.epoch("s").min(),
+        "last": traces["last_start"].dt.epoch("s").max(),
+        "hint_keys": HINT_KEYS,
+    }
     content_keys = ", ".join(f"'{key}'" for key in CONTENT_KEYS)
     spans = store.frame(load("read_whole_traces").replace("{content_keys}", content_keys), where)
     more = _MORE.to_frame()

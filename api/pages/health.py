@@ -281,6 +281,7 @@ def newest_jobs(runs: Iterable[JobRun]) -> tuple[JobLine, ...]:
         JobState.RUNNING: Badge("Running", "note", "wait"),
         JobState.DONE: Badge("Done", "good", "check"),
         JobState.FAILED: Badge("Failed", "bad", "cross"),
+        JobState.STOPPED: Badge("Stopped", "note", "wait"),
     }
     return tuple(
         JobLine(

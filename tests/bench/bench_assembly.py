@@ -36,7 +36,7 @@ def six_span_traces(n_traces: int, failing: float, seed: int = 7) -> pl.DataFram
     n = n_traces * _PER_TRACE
     slot = np.tile(np.arange(_PER_TRACE), n_traces)
     trace = np.repeat(np.arange(n_traces), _PER_TRACE)
-    trace_ids = np.array([f"{x:032x}" for x in rng.permutation(n_traces) * 1_000_003 + 1])
+    trace_ids = np.array([f"{high:016x}{low:016x}" for high, low in rng.integers(1, 2**63, (n_traces, 2))])
     span_ids = np.array([f"{x:016x}" for x in rng.integers(1, 2**63, n)])
     parent_slot = np.array([-1, 0, 1, 1, 1, 0])
     parents = np.where(slot == 0, "", span_ids[np.arange(n) - slot + np.maximum(parent_slot[slot], 0)])

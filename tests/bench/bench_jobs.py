@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,9 @@ def opened(directory: Path | None = None) -> Iterator[Store]:
         store.close()
 
 
-def load(store: Store, n_traces: int, evaluated: float, seed: int = 7, hours_ago: int = 0) -> int:
+def load(store: Store, n_traces: int, evaluated: float, seed: int = 7, ago: timedelta = timedelta()) -> int:
     """Write traces of six spans, ten cohorts, two routes, one in fifty with a retried call; returns how many spans."""
-    spans = six_span_traces(n_traces, failing=0.02, seed=seed).with_columns(
-        pl.col("start_time", "end_time", "received_at") - pl.duration(hours=hours_ago),
-        # the generator counts traces from one
-        trace_id=pl.format("{}{}", pl.lit(f"{hours_ago:08x}"), pl.col("trace_id").str.tail(24)),
-    )
+    spans = six_span_traces(n_traces, failing=0.02, seed=seed).with_columns(pl.col("start_time", "end_time", "received_at") - ago)
     cohort = pl.format("cohort-{}", pl.col("trace_id").hash(1) % 10)
     spans = spans.with_columns(
         cohort=pl.when(pl.col("cohort") != "").then(cohort).otherwise(pl.lit("")),
@@ -187,7 +184,7 @@ def history(times: int, n_traces: int = 2_000, n_touched: int = 500) -> None:
     """Late spans and verdicts for some traces of the newest hour, beside so many hours that are done."""
     with opened() as store:
         for hours_ago in range(times, -1, -1):
-            load(store, n_traces, 0.2, seed=hours_ago, hours_ago=hours_ago)
+            load(store, n_traces, 0.2, seed=hours_ago, ago=timedelta(hours=hours_ago))
         for statement in _FACTS_OF_HISTORY:
             store.command(statement)
         done = read_store_time(store)

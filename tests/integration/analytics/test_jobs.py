@@ -127,6 +127,31 @@ def test_hours_and_days_are_what_adding_minutes_up_gives(store: Store) -> None:
         assert_frame_equal(found, merge_rows(minutes, grain), rel_tol=1e-12)
 
 
+def test_a_run_that_is_stopped_ends_after_its_batch_and_the_next_process_goes_on(
+    store: Store, make_store: Callable[[], Store]
+) -> None:
+    spans, evaluations = random_story(100, seed=5)
+    clean = clean_run(make_store, spans, evaluations)
+    for part in range(0, len(spans), 60):
+        write_spans(store, spans[part : part + 60])
+    write_evaluations(store, evaluations)
+    for kind in ("assemble", "rollup"):
+        jobs = make_jobs(store)
+        run = jobs.run(kind, progress=lambda _, jobs=jobs: jobs.stop())  # type: ignore[misc]
+        assert run.state is JobState.STOPPED
+        assert "the next run goes on" in run.error
+        whole = make_jobs(store).run(kind)
+        assert whole.state is JobState.DONE
+        assert 0 < run.rows_written < whole.rows_written + run.rows_written
+        [stored] = [known for known in read_job_runs(store, kind) if known.run_id == run.run_id]
+        assert (stored.state, stored.error) == (JobState.STOPPED, run.error)
+    jobs = make_jobs(store)
+    jobs.stop()
+    assert jobs.run("merge").state is JobState.STOPPED
+    run_all(make_jobs(store))
+    assert_same(store, clean)
+
+
 def test_an_earlier_span_moves_the_trace_to_its_minute(store: Store) -> None:
     jobs = make_jobs(store)
     request, call = make_trace(1, started_at=START + timedelta(minutes=3))
