@@ -20,7 +20,7 @@ from storage.facts import write_span_facts, write_trace_facts
 from storage.job_runs import read_watermark
 from storage.poisonous import read_poisonous_traces, write_cured_traces, write_poisonous_trace
 from storage.touched import read_store_time, read_touched_evaluations, read_touched_traces
-from storage.whole_traces import read_whole_traces
+from storage.whole_traces import read_trace_bounds, read_whole_traces
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ class AssembleJob:
         n_traces = n_evaluations = 0
         while start < upto:
             traces, evaluations, end = self._read_window(start, upto)
-            self._assemble_window(traces, recorder, book)
+            self._assemble_traces(traces, recorder, book)
             # what was said about traces assembled just now is judged already
             elsewhere = evaluations.join(traces, left_on="target_trace_id", right_on="trace_id", how="anti")
             self._judge_window(elsewhere, recorder)
@@ -100,14 +100,9 @@ class AssembleJob:
         in_window = pl.col("written_at") <= end
         return self._seen_traces.fresh(traces.filter(in_window)), self._seen_evaluations.fresh(evaluations.filter(in_window)), end
 
-    def _assemble_window(self, touched: pl.DataFrame, recorder: Recorder, book: PriceBook) -> None:
-        if not touched.is_empty():
-            times = touched.group_by("trace_id").agg(
-                pl.col("first_start").min(), pl.col("last_start").max(), pl.col("n_spans").sum()
-            )
-            self._assemble_traces(times, recorder, book)
-
-    def _assemble_traces(self, times: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:
+    def _assemble_traces(self, touched: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:
+        sizes = touched.group_by("trace_id").agg(pl.col("n_spans").sum())
+        times = read_trace_bounds(self._store, touched).join(sizes, on="trace_id")
         for batch in _batches(times, self._rules.batch_spans):
             self._digest(batch, lambda part: self._assemble_batch(part, recorder, book))
         return times.height

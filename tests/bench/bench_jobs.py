@@ -1,12 +1,13 @@
 """
 The scheduled jobs, end to end: from rows of `span_records` in the embedded engine to written facts, minutes, hours and days.
 
-    python -m tests.bench.bench_jobs [throughput] [stages] [memory] [history] [--traces 50000] [--evaluated 0.2]
+    python -m tests.bench.bench_jobs [throughput] [stages] [memory] [history] [hour] [--traces 50000] [--evaluated 0.2]
 
 `throughput`: spans per CPU second of the whole process, engine included, in traces of six spans; beside it four columns of facts
 by a pandas version of assembly, from the same rows. `stages`: the same run by stage, the engine's statements apart. `memory`: how
 much memory the jobs add over an idle engine, at once and at four times the backlog. `history`: what 500 touched traces cost
-beside 1, 10 and 100 times the history. Each in its own process.
+beside 1, 10 and 100 times the history. `hour`: what 10,000 new traces cost when their hour holds 1, 8 and 32 times as many.
+Each in its own process.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,7 @@ _STAGES: list[tuple[Any, str, str | Callable[..., str]]] = [
     (Store, "arrow", lambda _, sql, *others: _statement(sql)),
     (Store, "command", lambda _, sql, *others: _statement(sql)),
     (Store, "insert", lambda _, table, *others: f"engine, write {table}"),
+    (assemble_job, "read_trace_bounds", "read bounds, around the engine"),
     (assemble_job, "read_whole_traces", "read spans, around the engine"),
     (assemble_job, "assemble_spans", "assemble"),
     (PriceBook, "price", "price"),
@@ -187,9 +189,7 @@ def history(times: int, n_traces: int = 2_000, n_touched: int = 500) -> None:
             load(store, n_traces, 0.2, seed=hours_ago, ago=timedelta(hours=hours_ago))
         for statement in _FACTS_OF_HISTORY:
             store.command(statement)
-        done = read_store_time(store)
-        for kind in KINDS:
-            write_job_run(store, JobRun(kind, kind, done, done, JobState.DONE, watermark=done, progress=1.0))
+        _set_watermarks(store, read_store_time(store))
         roots = store.frame(
             "SELECT trace_id, span_id, start_time FROM span_records WHERE parent_span_id = ''"
             " ORDER BY start_time DESC LIMIT {n:UInt32}",
@@ -202,12 +202,33 @@ def history(times: int, n_traces: int = 2_000, n_touched: int = 500) -> None:
         )
         store.insert("span_records", child)
         _judge(store, roots.select("trace_id", end_time="start_time"), seed=1)
-        # without looking again at what was written just now, which is the history
-        jobs = Jobs(store, AnalyticsConfig(jobs=JobRules(overlap_seconds=0)), WallClock())
-        cpu = time.process_time()
-        details = [jobs.run(kind).detail for kind in KINDS]
-        cpu = time.process_time() - cpu
-        print(f"{times:>4} x {n_traces:,} traces of history: {cpu:6.2f} s CPU for {n_touched:,} touched traces   ({details[0]})")
+        cpu, detail = _run_since_watermarks(store)
+        print(f"{times:>4} x {n_traces:,} traces of history: {cpu:6.2f} s CPU for {n_touched:,} touched traces   ({detail})")
+
+
+def hour(times: int, evaluated: float, n_traces: int = 10_000) -> None:
+    """Traces that have just arrived, in an hour that holds `times` as many."""
+    each = timedelta(seconds=3_500) / times
+    with opened() as store:
+        for place in range(times):
+            before = read_store_time(store)
+            load(store, n_traces, evaluated, seed=place, ago=-place * each)
+        _set_watermarks(store, before)
+        cpu, detail = _run_since_watermarks(store)
+        print(f"{times:>4} x {n_traces:,} traces in the hour: {cpu:6.2f} s CPU for the newest   ({detail})")
+
+
+def _set_watermarks(store: Store, done: datetime) -> None:
+    for kind in KINDS:
+        write_job_run(store, JobRun(kind, kind, done, done, JobState.DONE, watermark=done, progress=1.0))
+
+
+def _run_since_watermarks(store: Store) -> tuple[float, str]:
+    """CPU seconds, and what was done; without looking again at what was written just before."""
+    jobs = Jobs(store, AnalyticsConfig(jobs=JobRules(overlap_seconds=0)), WallClock())
+    cpu = time.process_time()
+    details = [jobs.run(kind).detail for kind in KINDS]
+    return time.process_time() - cpu, details[0]
 
 
 # What stands written of history, as far as look-ups meet it.
@@ -235,6 +256,7 @@ def main() -> None:
     parser.add_argument("--traces", type=int, default=50_000)
     parser.add_argument("--evaluated", type=float, default=0.2)
     parser.add_argument("--history", type=int, nargs="*", default=[1, 10, 100])
+    parser.add_argument("--hour", type=int, nargs="*", default=[1, 8, 32])
     parser.add_argument("--directory", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.what == ["fill"]:
@@ -246,6 +268,7 @@ def main() -> None:
         "stages": [lambda: stages(options.traces, options.evaluated)],
         "memory": [partial(memory, options.traces * times, options.evaluated) for times in (1, 4)],
         "history": [partial(history, times) for times in options.history],
+        "hour": [partial(hour, times, options.evaluated) for times in options.hour],
     }
     for run in [run for what in options.what for run in runs[what]]:
         # a process of its own: what one leaves in memory is not the next one's

@@ -12,7 +12,7 @@ from analytics.config import AssemblyRules
 from storage.client import Store
 from storage.facts import ASSEMBLY_SPANS, write_span_facts, write_trace_facts
 from storage.touched import read_touched_traces
-from storage.whole_traces import read_whole_traces
+from storage.whole_traces import read_trace_bounds, read_whole_traces
 from tests.support.traces import T0, llm, priced, span
 
 pytestmark = pytest.mark.integration
@@ -39,7 +39,7 @@ def _insert(store: Store, rows: list[dict[str, object]]) -> None:
 
 def _assemble(store: Store, computed_at: datetime) -> None:
     everything = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10_000)
-    spans = read_whole_traces(store, everything)
+    spans = read_whole_traces(store, read_trace_bounds(store, everything))
     assembled = priced(assemble_spans(spans, AssemblyRules()))
     write_span_facts(store, assembled, spans, computed_at)
     write_trace_facts(store, summarise_traces(assembled), spans, computed_at)
@@ -78,9 +78,8 @@ def test_hints_and_resource_route_are_read_from_maps(store: Store) -> None:
             span("plain", trace_id="other", attributes={"noise": "y"}),
         ],
     )
-    spans = read_whole_traces(
-        store, read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
-    )
+    touched = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
+    spans = read_whole_traces(store, read_trace_bounds(store, touched))
     hinted = {row["span_id"]: row for row in spans.to_dicts()}
     assert hinted["a"]["hints"] == [{"key": "x-litellm-attempted-retries", "value": "2"}]
     assert hinted["root"]["resource_route"] == "student"
@@ -99,9 +98,8 @@ def test_the_input_hash_tells_prompts_apart(store: Store) -> None:
             llm("d", "r", 2, 3, tokens=(1, 1)),
         ],
     )
-    spans = read_whole_traces(
-        store, read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
-    )
+    touched = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
+    spans = read_whole_traces(store, read_trace_bounds(store, touched))
     hashes = dict(spans.select("span_id", "input_hash").iter_rows())
     assert hashes["a"] == hashes["b"] != hashes["c"]
     assert hashes["a"] is not None
@@ -118,7 +116,7 @@ def test_a_trace_with_a_broken_clock_is_still_read_whole(store: Store) -> None:
         ],
     )
     touched = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
-    assert sorted(read_whole_traces(store, touched)["span_id"]) == ["now", "old", "other"]
+    assert sorted(read_whole_traces(store, read_trace_bounds(store, touched))["span_id"]) == ["now", "old", "other"]
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 20_000])
