@@ -9,6 +9,7 @@ import polars as pl
 
 from storage.client import Store
 from storage.facts import EVALUATION_TARGETS, EVALUATIONS, TRACE_FACTS
+from storage.parameters import between
 from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
@@ -98,7 +99,8 @@ def hours_and_traces(times: pl.DataFrame) -> dict[str, object]:
     first, last = times["first_start"].dt.truncate("1h"), times["last_start"].dt.truncate("1h")
     ranges = times.select(pl.datetime_ranges(first, last, "1h").alias("hour"))
     hours = ranges["hour"].explode(empty_as_null=False).dt.epoch("s").unique().sort().to_list()
-    return {"hours": hours, "traces": times["trace_id"].unique(maintain_order=True).to_list()}
+    traces = times["trace_id"].unique(maintain_order=True).to_list()
+    return {"hours": hours, "traces": traces, **between(times["first_start"], times["last_start"])}
 
 
 def _shaped(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

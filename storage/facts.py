@@ -9,6 +9,7 @@ import polars as pl
 import polars.selectors as cs
 
 from storage.client import Store
+from storage.parameters import between
 from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
@@ -278,7 +279,8 @@ def _read_live(store: Store, query: str, traces: pl.DataFrame) -> pl.DataFrame:
     if not hours:
         hours = [0]
     ids: Sequence[str] = traces["trace_id"].unique().to_list()
-    frame = store.frame(load(query), {"hours": hours, "trace_ids": ids})
+    moments = traces["start_time"]
+    frame = store.frame(load(query), {"hours": hours, "trace_ids": ids, **between(moments, moments)})
     return frame.with_columns(pl.col("started_at").cast(_TIME))
 
 

@@ -8,12 +8,19 @@ from contextlib import ExitStack, contextmanager
 from tempfile import NamedTemporaryFile
 from typing import Any, NamedTuple, TypeGuard
 
+import polars as pl
 from clickhouse_connect.driver.external import ExternalData
 
 _MANY = 64
 _PLAIN_WORDS = re.compile(r"[0-9A-Za-z_.:-]*")
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r", "\0": "\\0"})
 _MEMBERS = re.compile(r"SELECT arrayJoin\(\{(\w+):Array\(String\)\}\)")
+
+
+def between(first: pl.Series, last: pl.Series) -> dict[str, int]:
+    """Parameters `first` and `last`: the earliest of some moments, the latest of others, nanoseconds since 1970; 0 without any."""
+    earliest, latest = (pl.select(value).item() for value in (first.dt.epoch("ns").min(), last.dt.epoch("ns").max()))
+    return {"first": earliest or 0, "last": latest or 0}
 
 
 class _Text:

@@ -68,7 +68,7 @@ MIRROR_UNITS = pl.Schema({"mirror_group": pl.String(), "started_at": _TIME, "tra
 
 
 def read_unit_counts(store: Store, minutes: Sequence[datetime]) -> dict[datetime, int]:
-    """Units of each minute; minutes without any are left out."""
+    """Rows of units in each minute, copies included; minutes without any are left out."""
     frame = store.frame(load("read_unit_counts"), _of_minutes(minutes))
     minute = pl.from_epoch("minute", "s").dt.replace_time_zone("UTC")
     return dict(frame.select(minute, "n").iter_rows())
@@ -123,4 +123,6 @@ def read_units_of(store: Store, traces: pl.DataFrame) -> tuple[pl.DataFrame, pl.
 
 def _of_minutes(minutes: Sequence[datetime]) -> dict[str, object]:
     seconds = sorted({int(minute.timestamp()) for minute in minutes})
-    return {"minutes": seconds, "hours": sorted({second // 3600 * 3600 for second in seconds})}
+    first, last = (seconds[0], seconds[-1] + 60) if seconds else (0, 0)
+    hours = sorted({second // 3600 * 3600 for second in seconds})
+    return {"minutes": seconds, "hours": hours, "first": first * 10**9, "last": min(last * 10**9, 2**63) - 1}

@@ -10,6 +10,7 @@ import polars as pl
 
 from storage.client import Store
 from storage.facts import ASSEMBLY_SPANS
+from storage.parameters import between
 from storage.sql import load
 
 # A trace's spans are looked for among what was received since this long before its first known one. What has no root is looked
@@ -125,10 +126,9 @@ def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
     where = {
         "trace_ids": traces["trace_id"].to_list(),
         "hours": _hours(traces),
-        # in whole seconds: parts that hold nothing of these are passed over
-        "first": traces["first_start"].dt.epoch("s").min(),
-        "last": traces["last_start"].dt.epoch("s").max(),
         "hint_keys": HINT_KEYS,
+        # parts that hold nothing between these are passed over
+        **between(traces["first_start"], traces["last_start"]),
     }
     content_keys = ", ".join(f"'{key}'" for key in CONTENT_KEYS)
     spans = store.frame(load("read_whole_traces").replace("{content_keys}", content_keys), where)

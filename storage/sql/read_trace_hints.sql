@@ -23,6 +23,6 @@ SELECT
     ) AS content,
     if(content = '', NULL, cityHash64(content)) AS input_hash
 FROM span_records FINAL
-PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND start_time >= toDateTime64({first:Int64}, 9, 'UTC')
-    AND start_time < toDateTime64({last:Int64} + 1, 9, 'UTC') AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
+PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND start_time >= fromUnixTimestamp64Nano({first:Int64})
+    AND start_time <= fromUnixTimestamp64Nano({last:Int64}) AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
 SETTINGS use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0
