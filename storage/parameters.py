@@ -18,7 +18,7 @@ _MEMBERS = re.compile(r"SELECT arrayJoin\(\{(\w+):Array\(String\)\}\)")
 
 
 def between(first: pl.Series, last: pl.Series) -> dict[str, int]:
-    """Parameters `first` and `last`: the earliest of some moments, the latest of others, nanoseconds since 1970; 0 without any."""
+    """Parameters `first` and `last`: the earliest of some moments, the latest of others, nanoseconds since 1970; 0 if none."""
     earliest, latest = (pl.select(value).item() for value in (first.dt.epoch("ns").min(), last.dt.epoch("ns").max()))
     return {"first": earliest or 0, "last": latest or 0}
 
