@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import polars as pl
@@ -24,10 +24,12 @@ from storage.assembly import (
     read_trace_times,
 )
 from storage.client import Store
-from storage.facts import EVALUATION_TARGETS, write_evaluation_targets, write_trace_outcomes
+from storage.facts import EVALUATION_TARGETS, EVALUATIONS, write_evaluation_targets, write_trace_outcomes
 from storage.maturities import read_maturities
 
 _ALWAYS = datetime(1970, 1, 1, tzinfo=UTC)
+# What is said of a trace arrives after it starts, by clocks that are no further apart than this.
+_CLOCKS_APART = timedelta(days=2)
 # A judgement of a session can move from one trace to another; the other may have judgements that move in turn.
 _ROUNDS = 4
 
@@ -93,9 +95,7 @@ class OutcomeStep:
 
     def _load(self, times: pl.DataFrame, facts: pl.DataFrame, responses: Callable[[], list[str]]) -> _Judged | None:
         by_session, by_response = read_named_kinds(self._store)
-        sessions = _named(facts, "session_id") if by_session else []
-        traces = facts["trace_id"].unique().to_list()
-        evaluations = read_evaluations_about(self._store, traces, sessions, responses() if by_response else [])
+        evaluations = self._said_about(facts, by_session, responses() if by_response else [])
         if evaluations.is_empty():
             return None
         asked = _named(evaluations, "target_session_id")
@@ -110,6 +110,23 @@ class OutcomeStep:
         # one that names a trace belongs there for good
         movable = evaluations.filter(pl.col("target_trace_id") == "")["evaluation_id"].to_list()
         return _Judged(times, facts, evaluations, targets, read_targets(self._store, movable))
+
+    def _said_about(self, facts: pl.DataFrame, by_session: bool, responses: list[str]) -> pl.DataFrame:
+        """Evaluations that name these traces, their sessions (if any names one) or these responses."""
+        since = pl.min_horizontal("started_at", "received_at") - _CLOCKS_APART
+        dated = facts.select("trace_id", "session_id", since=since)
+        # One late span of an old trace is no reason to look that far back for all. Whose a response is is not known here.
+        is_recent = pl.col("since") >= pl.col("since").max() - _CLOCKS_APART
+        groups = [dated] if responses else [dated.filter(is_recent), dated.filter(~is_recent)]
+        found = [EVALUATIONS.to_frame()]
+        for group in groups:
+            first = group["since"].min()
+            sessions = _named(group, "session_id") if by_session else []
+            traces = group["trace_id"].unique().to_list()
+            if traces or responses:
+                received_since = first if isinstance(first, datetime) else _ALWAYS
+                found.append(read_evaluations_about(self._store, traces, sessions, responses, received_since))
+        return pl.concat(found).unique("evaluation_id", maintain_order=True)
 
     def _moved(self, judged: _Judged) -> list[str]:
         """Traces outside of these that an evaluation belongs to now, or belonged to until now."""

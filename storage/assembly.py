@@ -60,10 +60,10 @@ def read_shadow_spans(store: Store, times: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_evaluations_about(
-    store: Store, traces: Sequence[str], sessions: Sequence[str], responses: Sequence[str]
+    store: Store, traces: Sequence[str], sessions: Sequence[str], responses: Sequence[str], received_since: datetime
 ) -> pl.DataFrame:
-    """Evaluations that name one of these traces, sessions or responses (`EVALUATIONS`)."""
-    parameters = {"traces": list(traces), "sessions": list(sessions), "responses": list(responses)}
+    """Evaluations that name one of these traces, sessions or responses (`EVALUATIONS`), of what was received since a day."""
+    parameters = {"traces": list(traces), "sessions": list(sessions), "responses": list(responses), "since": received_since}
     return _shaped(store.frame(load("read_evaluations_about"), parameters), EVALUATIONS)
 
 

@@ -6,7 +6,7 @@ The scheduled jobs, end to end: from rows of `span_records` in the embedded engi
 `throughput`: spans per CPU second of the whole process, engine included, in traces of six spans; beside it four columns of facts
 by a pandas version of assembly, from the same rows. `stages`: the same run by stage, the engine's statements apart. `memory`: how
 much memory the jobs add over an idle engine, at once and at four times the backlog. `history`: what 500 touched traces cost
-beside 1, 10 and 100 times the history. `hour`: what 10,000 new traces cost when their hour holds 1, 8 and 32 times as many.
+beside 1, 10 and 100 days of history. `hour`: what 10,000 new traces cost when their hour holds 1, 8 and 32 times as many.
 Each in its own process.
 """
 
@@ -183,10 +183,10 @@ def memory(n_traces: int, evaluated: float) -> None:
 
 
 def history(times: int, n_traces: int = 2_000, n_touched: int = 500) -> None:
-    """Late spans and verdicts for some traces of the newest hour, beside so many hours that are done."""
+    """Late spans and verdicts for some traces of the newest day, beside so many days that are done."""
     with opened() as store:
-        for hours_ago in range(times, -1, -1):
-            load(store, n_traces, 0.2, seed=hours_ago, ago=timedelta(hours=hours_ago))
+        for days_ago in range(times, -1, -1):
+            load(store, n_traces, 0.2, seed=days_ago, ago=timedelta(days=days_ago))
         for statement in _FACTS_OF_HISTORY:
             store.command(statement)
         _set_watermarks(store, read_store_time(store))
@@ -203,7 +203,7 @@ def history(times: int, n_traces: int = 2_000, n_touched: int = 500) -> None:
         store.insert("span_records", child)
         _judge(store, roots.select("trace_id", end_time="start_time"), seed=1)
         cpu, detail = _run_since_watermarks(store)
-        print(f"{times:>4} x {n_traces:,} traces of history: {cpu:6.2f} s CPU for {n_touched:,} touched traces   ({detail})")
+        print(f"{times:>4} days of {n_traces:,} traces: {cpu:6.2f} s CPU for {n_touched:,} touched traces   ({detail})")
 
 
 def hour(times: int, evaluated: float, n_traces: int = 10_000) -> None:
