@@ -114,8 +114,11 @@ class AssembleJob:
         n_spans = priced.height
         write_span_facts(self._store, priced, read, now)
         del priced
-        write_trace_facts(self._store, facts, read, now)
-        n_outcomes = self._outcomes.of_assembled(read, facts, now)
+        # a copy of a span that was replaced within its hour is in the bounds only, and what was written of it may stand elsewhere
+        known = [times.select("trace_id", start_time=name) for name in ("first_start", "last_start")]
+        moments = pl.concat([read.select("trace_id", "start_time"), *known])
+        write_trace_facts(self._store, facts, moments, now)
+        n_outcomes = self._outcomes.of_assembled(moments, facts, read["response_id"], now)
         recorder.add(read.height, n_spans + facts.height + n_outcomes)
 
     def _priced(self, times: pl.DataFrame, book: PriceBook) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -243,7 +243,8 @@ def write_trace_facts(store: Store, facts: pl.DataFrame, traces: pl.DataFrame, c
 
     Args:
         facts: `TRACE_FACTS`.
-        traces: `trace_id`, `start_time` of all spans that were read, copies included: an older row lies in one of their hours.
+        traces: `trace_id`, `start_time` of all their spans, copies included: an older row lies in the hour of one of them,
+            and between the first and the last of them all.
         computed_at: version; of two rows of a unit the later counts.
     """
     lost = _read_live(store, "read_live_trace_facts", traces).select(_UNIT_KEY).join(facts, on=_UNIT_KEY, how="anti")

@@ -38,6 +38,7 @@ from tests.support.units import outcomes_frame, random_units, units_frame
 
 pytestmark = pytest.mark.integration
 
+MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 SMALL = AnalyticsConfig(jobs=JobRules(window_traces=60, batch_spans=120, batch_units=60, batch_evaluations=20, retry_seconds=0))
 
@@ -125,6 +126,21 @@ def test_hours_and_days_are_what_adding_minutes_up_gives(store: Store) -> None:
     for grain in (Grain.HOUR, Grain.DAY):
         found = read_metric_rows(store, grain, first - timedelta(days=1), last + timedelta(days=60))
         assert_frame_equal(found, merge_rows(minutes, grain), rel_tol=1e-12)
+
+
+def test_a_span_resent_twice_leaves_nothing_where_it_started_first(store: Store) -> None:
+    jobs = make_jobs(store)
+    first, same_hour, later = (make_trace(1, started_at=START + after)[:1] for after in (5 * MINUTE, 20 * MINUTE, 2 * HOUR))
+    write_spans(store, first)
+    run_all(jobs)
+    assert facts(store)["started_at"].to_list() == [START + 5 * MINUTE]
+    # the engine keeps one copy an hour: of the first one nothing is left but the bounds of its trace
+    write_spans(store, same_hour)
+    write_spans(store, later)
+    store.command("OPTIMIZE TABLE span_records FINAL")
+    run_all(jobs)
+    assert facts(store)["started_at"].to_list() == [START + 2 * HOUR]
+    assert rollups(store)["bucket"].unique().to_list() == [START + 2 * HOUR]
 
 
 def test_a_run_that_is_stopped_ends_after_its_batch_and_the_next_process_goes_on(
