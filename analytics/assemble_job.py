@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
@@ -19,7 +19,7 @@ from storage.errors import RetryableError
 from storage.facts import write_span_facts, write_trace_facts
 from storage.job_runs import read_watermark
 from storage.poisonous import read_poisonous_traces, write_cured_traces, write_poisonous_trace
-from storage.touched import read_store_time, read_touched_evaluations, read_touched_traces
+from storage.touched import MOMENTS, Feed, read_moments, read_store_time, read_touched_evaluations, read_touched_traces
 from storage.whole_traces import read_trace_bounds, read_whole_traces
 
 log = structlog.get_logger(__name__)
@@ -45,8 +45,7 @@ class AssembleJob:
         self._rules = config.jobs
         self._outcomes = OutcomeStep(store, config, replays_history=replays_history)
         overlap = timedelta(seconds=config.jobs.overlap_seconds)
-        self._seen_traces = Seen(overlap)
-        self._seen_evaluations = Seen(overlap)
+        self._seen = {feed: Seen(overlap) for feed in Feed}
         self._watermark = EPOCH
         self._n_set_aside = 0
         self._poisonous: set[str] | None = None
@@ -55,26 +54,31 @@ class AssembleJob:
         upto = read_store_time(self._store)
         self._begin()
         self._watermark = max(self._watermark, read_watermark(self._store, self.kind) or EPOCH)
-        first = start = self._seen_traces.start(self._watermark)
+        windows = self._new_windows(upto)
         n_traces = n_evaluations = 0
-        while start < upto:
-            traces, evaluations, end = self._read_window(start, upto)
+        for number, window in enumerate(windows, 1):
+            traces = read_touched_traces(self._store, window[Feed.TRACES])
+            evaluations = read_touched_evaluations(self._store, window[Feed.EVALUATIONS])
             self._assemble_traces(traces, recorder, book)
             # what was said about traces assembled just now is judged already
             elsewhere = evaluations.join(traces, left_on="target_trace_id", right_on="trace_id", how="anti")
             self._judge_window(elsewhere, recorder)
             n_traces += traces["trace_id"].n_unique()
             n_evaluations += evaluations.height
-            self._seen_traces.remember(traces, end)
-            self._seen_evaluations.remember(evaluations, end)
-            # Both feeds are done up to here.
-            self._watermark = end
-            recorder.reached(end)
-            recorder.advance((end - first) / (upto - first))
-            start = end
+            # both feeds are done up to here
+            self._reached(_newest(window), window, recorder)
+            recorder.advance(number / len(windows))
+        self._reached(upto, {}, recorder)
         if n_traces + n_evaluations == 0:
             return NOTHING_TO_DO
         return f"{n_traces} traces assembled, {n_evaluations} evaluations judged"
+
+    def _reached(self, watermark: datetime, window: Mapping[Feed, pl.DataFrame], recorder: Recorder) -> None:
+        """Everything written up to here is done; a window of what became visible late does not take the watermark back."""
+        self._watermark = max(self._watermark, watermark)
+        for feed, moments in window.items():
+            self._seen[feed].remember(moments, self._watermark)
+        recorder.reached(self._watermark)
 
     def rebuild(self, recorder: Recorder, book: PriceBook, since: datetime, until: datetime) -> int:
         """Facts and outcomes again of every trace with a span that started in [since, until); returns how many traces."""
@@ -91,14 +95,27 @@ class AssembleJob:
         self._n_set_aside = 0
         self._poisonous = None
 
-    def _read_window(self, start: datetime, upto: datetime) -> tuple[pl.DataFrame, pl.DataFrame, datetime]:
-        """What both feeds have that is new (`TOUCHED_TRACES`, `TOUCHED_EVALUATIONS`), and up to which moment."""
-        size = self._rules.window_traces
-        traces = read_touched_traces(self._store, start, upto, size)
-        evaluations = read_touched_evaluations(self._store, start, upto, size)
-        end = min(_last(traces, size, upto), _last(evaluations, size, upto))
-        in_window = pl.col("written_at") <= end
-        return self._seen_traces.fresh(traces.filter(in_window)), self._seen_evaluations.fresh(evaluations.filter(in_window)), end
+    def _new_windows(self, upto: datetime) -> list[dict[Feed, pl.DataFrame]]:
+        """
+        The new moments (`MOMENTS`) of both feeds, oldest first, cut into windows at the same moments.
+
+        Each window has up to `window_traces` rows of a feed, and the rest of the moment at which there are so many.
+        """
+        fresh = {
+            feed: seen.fresh(read_moments(self._store, feed, seen.start(self._watermark), upto))
+            for feed, seen in self._seen.items()
+        }
+        counts = pl.concat([moments.rename({"n": feed}) for feed, moments in fresh.items()], how="align").fill_null(0)
+        before = [(pl.col(feed).cum_sum() - pl.col(feed)) // self._rules.window_traces for feed in fresh]
+        numbers = counts.sort("written_at").select("written_at", number=pl.max_horizontal(before))
+        parts = {
+            feed: moments.join(numbers, on="written_at").partition_by("number", as_dict=True, include_key=False)
+            for feed, moments in fresh.items()
+        }
+        return [
+            {feed: parts[feed].get((number,), MOMENTS.to_frame()) for feed in fresh}
+            for number in numbers["number"].unique().sort()
+        ]
 
     def _assemble_traces(self, touched: pl.DataFrame, recorder: Recorder, book: PriceBook) -> int:
         sizes = touched.group_by("trace_id").agg(pl.col("n_spans").sum())
@@ -116,9 +133,9 @@ class AssembleJob:
         del priced
         # a copy of a span that was replaced within its hour is in the bounds only, and what was written of it may stand elsewhere
         known = [times.select("trace_id", start_time=name) for name in ("first_start", "last_start")]
-        moments = pl.concat([read.select("trace_id", "start_time"), *known])
-        write_trace_facts(self._store, facts, moments, now)
-        n_outcomes = self._outcomes.of_assembled(moments, facts, read["response_id"], now)
+        starts = pl.concat([read.select("trace_id", "start_time"), *known])
+        write_trace_facts(self._store, facts, starts, now)
+        n_outcomes = self._outcomes.of_assembled(starts, facts, read["response_id"], now)
         recorder.add(read.height, n_spans + facts.height + n_outcomes)
 
     def _priced(self, times: pl.DataFrame, book: PriceBook) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -189,10 +206,8 @@ def _batches(times: pl.DataFrame, n_spans: int) -> Iterator[pl.DataFrame]:
     yield from ordered.with_columns(batch=number).partition_by("batch", maintain_order=True, include_key=False)
 
 
-def _last(rows: pl.DataFrame, limit: int, upto: datetime) -> datetime:
-    """Up to which moment a feed was read: fewer rows than asked for means that there are no more."""
-    newest = rows["written_at"].max()
-    if rows.height < limit or not isinstance(newest, datetime):
-        return upto
-    # The store counts nanoseconds and Python microseconds: round up, or the same rows would be read for ever.
-    return min(upto, newest + timedelta(microseconds=1))
+def _newest(window: Mapping[Feed, pl.DataFrame]) -> datetime:
+    """The last moment of a window, in whole microseconds: not later."""
+    newest = pl.concat(window.values())["written_at"].max()
+    assert isinstance(newest, datetime)
+    return newest

@@ -68,16 +68,16 @@ class OutcomeStep:
             traces |= set(read_response_index(self._store, responses)["trace_id"])
         return read_trace_times(self._store, sorted(traces), _ALWAYS)
 
-    def of_assembled(self, moments: pl.DataFrame, facts: pl.DataFrame, responses: pl.Series, computed_at: datetime) -> int:
+    def of_assembled(self, starts: pl.DataFrame, facts: pl.DataFrame, responses: pl.Series, computed_at: datetime) -> int:
         """
         Outcomes of traces just assembled; returns rows written.
 
         Args:
-            moments: `trace_id`, `start_time` of all their spans, copies included, those that were replaced too.
+            starts: `trace_id`, `start_time` of all their spans, copies included, those that were replaced too.
             facts: `TRACE_FACTS`.
             responses: ids that their spans carry.
         """
-        times = moments.group_by("trace_id").agg(first_start=pl.col("start_time").min(), last_start=pl.col("start_time").max())
+        times = starts.group_by("trace_id").agg(first_start=pl.col("start_time").min(), last_start=pl.col("start_time").max())
         return self._settle(self._load(times, facts, lambda: _named(responses.to_frame(), responses.name)), computed_at)
 
     def of_traces(self, times: pl.DataFrame, computed_at: datetime) -> int:

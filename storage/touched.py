@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 
 import polars as pl
 
 from storage.client import Store
+from storage.parameters import between
 from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
+
+
+class Feed(StrEnum):
+    """What assembly follows."""
+
+    TRACES = "touched_traces"
+    EVALUATIONS = "touched_evaluations"
+
+
+MOMENTS = pl.Schema({"written_at": _TIME, "n": pl.UInt64()})
+"""When rows of a feed were written, and how many: those of one insert share their moment."""
 
 TOUCHED_TRACES = pl.Schema(
     {"written_at": _TIME, "trace_id": pl.String(), "first_start": _TIME, "last_start": _TIME, "n_spans": pl.UInt64()}
@@ -37,18 +50,28 @@ def read_store_time(store: Store) -> datetime:
     return now
 
 
-def read_touched_traces(store: Store, after: datetime, upto: datetime, limit: int) -> pl.DataFrame:
-    """
-    `TOUCHED_TRACES` written in (after, upto], oldest first: `limit` rows if there are, and all that share the last moment.
-    """
-    frame = store.frame(load("read_touched_traces"), {"after": after, "upto": upto, "limit": limit})
-    return frame.select(pl.col(name).cast(kind) for name, kind in TOUCHED_TRACES.items())
+def read_moments(store: Store, feed: Feed, after: datetime, upto: datetime) -> pl.DataFrame:
+    """`MOMENTS` in (after, upto], oldest first."""
+    frame = store.frame(load("read_moments").replace("{feed}", feed), {"after": after, "upto": upto})
+    return frame.select(pl.col(name).cast(kind) for name, kind in MOMENTS.items())
 
 
-def read_touched_evaluations(store: Store, after: datetime, upto: datetime, limit: int) -> pl.DataFrame:
-    """`TOUCHED_EVALUATIONS` written in (after, upto], oldest first, as `read_touched_traces`."""
-    frame = store.frame(load("read_touched_evaluations"), {"after": after, "upto": upto, "limit": limit})
-    return frame.select(pl.col(name).cast(kind) for name, kind in TOUCHED_EVALUATIONS.items())
+def read_touched_traces(store: Store, moments: pl.DataFrame) -> pl.DataFrame:
+    """`TOUCHED_TRACES` written at some moments (`MOMENTS`)."""
+    return _read_feed(store, "read_touched_traces", TOUCHED_TRACES, moments)
+
+
+def read_touched_evaluations(store: Store, moments: pl.DataFrame) -> pl.DataFrame:
+    """`TOUCHED_EVALUATIONS` written at some moments (`MOMENTS`)."""
+    return _read_feed(store, "read_touched_evaluations", TOUCHED_EVALUATIONS, moments)
+
+
+def _read_feed(store: Store, query: str, schema: pl.Schema, moments: pl.DataFrame) -> pl.DataFrame:
+    if moments.is_empty():
+        return schema.to_frame()
+    rows = store.frame(load(query), between(moments["written_at"], moments["written_at"]))
+    # others in between were read before
+    return rows.select(pl.col(name).cast(kind) for name, kind in schema.items()).join(moments, on="written_at", how="semi")
 
 
 def read_touched_minutes(store: Store, after: datetime, upto: datetime, what: list[str]) -> pl.DataFrame:

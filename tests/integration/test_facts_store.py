@@ -11,7 +11,7 @@ from analytics.assembly import assemble_spans, summarise_traces
 from analytics.config import AssemblyRules
 from storage.client import Store
 from storage.facts import ASSEMBLY_SPANS, write_span_facts, write_trace_facts
-from storage.touched import read_touched_traces
+from storage.touched import Feed, read_moments, read_touched_traces
 from storage.whole_traces import read_trace_bounds, read_whole_traces
 from tests.support.traces import T0, llm, priced, span
 
@@ -37,8 +37,13 @@ def _insert(store: Store, rows: list[dict[str, object]]) -> None:
     store.insert("span_records", frame.with_columns(row_version=version))
 
 
+def _read_all_touched(store: Store) -> pl.DataFrame:
+    ever = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+    return read_touched_traces(store, read_moments(store, Feed.TRACES, *ever))
+
+
 def _assemble(store: Store, computed_at: datetime) -> None:
-    everything = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10_000)
+    everything = _read_all_touched(store)
     spans = read_whole_traces(store, read_trace_bounds(store, everything))
     assembled = priced(assemble_spans(spans, AssemblyRules()))
     write_span_facts(store, assembled, spans, computed_at)
@@ -78,7 +83,7 @@ def test_hints_and_resource_route_are_read_from_maps(store: Store) -> None:
             span("plain", trace_id="other", attributes={"noise": "y"}),
         ],
     )
-    touched = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
+    touched = _read_all_touched(store)
     spans = read_whole_traces(store, read_trace_bounds(store, touched))
     hinted = {row["span_id"]: row for row in spans.to_dicts()}
     assert hinted["a"]["hints"] == [{"key": "x-litellm-attempted-retries", "value": "2"}]
@@ -98,7 +103,7 @@ def test_the_input_hash_tells_prompts_apart(store: Store) -> None:
             llm("d", "r", 2, 3, tokens=(1, 1)),
         ],
     )
-    touched = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
+    touched = _read_all_touched(store)
     spans = read_whole_traces(store, read_trace_bounds(store, touched))
     hashes = dict(spans.select("span_id", "input_hash").iter_rows())
     assert hashes["a"] == hashes["b"] != hashes["c"]
@@ -115,7 +120,7 @@ def test_a_trace_with_a_broken_clock_is_still_read_whole(store: Store) -> None:
             span("other", trace_id="u"),
         ],
     )
-    touched = read_touched_traces(store, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC), 10)
+    touched = _read_all_touched(store)
     assert sorted(read_whole_traces(store, read_trace_bounds(store, touched))["span_id"]) == ["now", "old", "other"]
 
 

@@ -18,6 +18,7 @@ _TYPES = {
     "start_time": _TIME,
     "end_time": _TIME,
     "received_at": _TIME,
+    "written_at": _TIME,
     "evaluated_at": _TIME,
     "duration_ns": pl.UInt64,
     "input_tokens": pl.UInt64,

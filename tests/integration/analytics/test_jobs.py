@@ -31,6 +31,7 @@ from storage.job_runs import JobState, read_job_runs, read_watermark
 from storage.metrics import Grain, read_metric_rows, write_metric_rows
 from storage.poisonous import read_poisonous_traces
 from storage.quality import read_unattached_evaluations, read_unpriced_models
+from storage.touched import read_touched_traces
 from storage.whole_traces import read_whole_traces
 from tests.support.merging import merge_rows
 from tests.support.span_rows import START, make_evaluation, make_trace, random_story, write_evaluations, write_spans
@@ -38,6 +39,7 @@ from tests.support.units import outcomes_frame, random_units, units_frame
 
 pytestmark = pytest.mark.integration
 
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 SMALL = AnalyticsConfig(jobs=JobRules(window_traces=60, batch_spans=120, batch_units=60, batch_evaluations=20, retry_seconds=0))
@@ -107,6 +109,46 @@ def test_running_again_writes_nothing(store: Store) -> None:
     rows = rollups(store)
     run_all(make_jobs(store))
     assert_frame_equal(rollups(store), rows)
+
+
+def test_what_becomes_visible_late_is_assembled_and_takes_nothing_back(store: Store) -> None:
+    now = datetime.now(UTC)
+    jobs = make_jobs(store)
+    write_spans(store, [span | {"written_at": now - 40 * SECOND} for span in make_trace(1)])
+    assert jobs.run("assemble").detail == "1 traces assembled, 0 evaluations judged"
+    watermark = read_watermark(store, "assemble")
+    # one at a moment of its own before the watermark, one at a moment that was looked at already, which is looked at again
+    write_spans(store, [span | {"written_at": now - 50 * SECOND} for span in make_trace(2)])
+    write_spans(store, [span | {"written_at": now - 40 * SECOND} for span in make_trace(3)])
+    write_evaluations(store, [make_evaluation(2) | {"written_at": now - 45 * SECOND}])
+    assert jobs.run("assemble").detail == "3 traces assembled, 1 evaluations judged"
+    assert facts(store).height == 3
+    after = read_watermark(store, "assemble")
+    assert watermark is not None
+    assert after is not None
+    assert after >= watermark
+    assert jobs.run("assemble").detail == "nothing to do"
+
+
+def test_a_window_has_so_many_rows_of_a_feed_and_every_row_is_in_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    began = datetime.now(UTC) - 50 * SECOND
+    for number in range(20):
+        at = {"written_at": began + number * SECOND}
+        write_spans(store, [make_trace(2 * number)[0] | at, make_trace(2 * number + 1)[0] | at])
+        write_evaluations(store, [make_evaluation(2 * number, name=name) | at for name in "abcde"[: number % 2 * 5]])
+    windows: list[tuple[list[str], int]] = []
+
+    def noted(store: Store, moments: pl.DataFrame) -> pl.DataFrame:
+        traces = read_touched_traces(store, moments)
+        windows.append((traces["trace_id"].sort().to_list(), traces.height))
+        return traces
+
+    monkeypatch.setattr("analytics.assemble_job.read_touched_traces", noted)
+    run = make_jobs(store, AnalyticsConfig(jobs=JobRules(window_traces=10))).run("assemble")
+    assert run.detail == "40 traces assembled, 50 evaluations judged"
+    # a second has two traces, every other one five evaluations: ten evaluations are reached in four seconds, before ten traces
+    assert [n for _, n in windows] == [8] * 5
+    assert [trace for traces, _ in windows for trace in traces] == [f"{number:032x}" for number in range(40)]
 
 
 def test_hours_and_days_are_what_adding_minutes_up_gives(store: Store) -> None:
