@@ -132,7 +132,8 @@ class AssembleJob:
         write_span_facts(self._store, priced, read, now)
         del priced
         # a copy of a span that was replaced within its hour is in the bounds only, and what was written of it may stand elsewhere
-        known = [times.select("trace_id", start_time=name) for name in ("first_start", "last_start")]
+        there = times.join(read, on="trace_id", how="semi")
+        known = [there.select("trace_id", start_time=name) for name in ("first_start", "last_start")]
         starts = pl.concat([read.select("trace_id", "start_time"), *known])
         write_trace_facts(self._store, facts, starts, now)
         n_outcomes = self._outcomes.of_assembled(starts, facts, read["response_id"], now)

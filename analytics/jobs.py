@@ -126,8 +126,8 @@ class Jobs:
                 if detail == NOTHING_TO_DO and not self._tells_idle(kind):
                     return recorder.run.after(state=JobState.DONE, progress=1.0, detail=detail)
                 return recorder.finish(read_store_time(self._store), detail)
-            except StoppedError as error:
-                return recorder.stop(error)
+            except StoppedError:
+                return recorder.stop()
             except Exception as error:  # the loop's edge: a run that failed is recorded, tried again, and never skips data
                 run = recorder.fail(error)
                 log.warning("job_failed", kind=kind, run_id=run.run_id, attempt=attempt, error=run.error)
@@ -161,7 +161,14 @@ class Jobs:
         n_traces = self._assemble.rebuild(recorder, self._book(), since, until)
         for kind, work in ((Kind.ROLLUP, self._rollup.run), (Kind.MERGE, self._merge.run)):
             part = Recorder(self._store, kind, stopping=self._stopping)
-            part.finish(read_store_time(self._store), work(part))
+            try:
+                part.finish(read_store_time(self._store), work(part))
+            except StoppedError:
+                part.stop()
+                raise
+            except Exception as error:
+                self._record_failure(part.fail(error))
+                raise
             recorder.add(part.run.rows_read, part.run.rows_written)
         return f"{n_traces} traces rebuilt"
 

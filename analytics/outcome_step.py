@@ -13,6 +13,7 @@ from analytics.config import AnalyticsConfig
 from analytics.evaluations import resolve_targets
 from analytics.outcomes import trace_outcomes
 from storage.assembly import (
+    moments_between,
     read_evaluations_about,
     read_named_kinds,
     read_response_ids,
@@ -102,7 +103,7 @@ class OutcomeStep:
 
     def _load(self, times: pl.DataFrame, facts: pl.DataFrame, responses: Callable[[], list[str]]) -> _Judged | None:
         by_session, by_response = read_named_kinds(self._store)
-        evaluations = self._said_about(facts, by_session, responses() if by_response else [])
+        evaluations = self._said_about(times, facts, by_session, responses() if by_response else [])
         if evaluations.is_empty():
             return None
         asked = _named(evaluations, "target_session_id")
@@ -118,10 +119,13 @@ class OutcomeStep:
         movable = evaluations.filter(pl.col("target_trace_id") == "")["evaluation_id"].to_list()
         return _Judged(times, facts, evaluations, targets, read_targets(self._store, movable))
 
-    def _said_about(self, facts: pl.DataFrame, by_session: bool, responses: list[str]) -> pl.DataFrame:
+    def _said_about(self, times: pl.DataFrame, facts: pl.DataFrame, by_session: bool, responses: list[str]) -> pl.DataFrame:
         """Evaluations that name these traces, their sessions (if any names one) or these responses."""
-        since = pl.min_horizontal("started_at", "received_at") - _CLOCKS_APART
-        dated = facts.select("trace_id", "session_id", since=since)
+        since = pl.max_horizontal(pl.col("first_start") - _CLOCKS_APART, pl.lit(_ALWAYS))
+        is_far_off = pl.col("quality_flags").list.contains("time_far_off")
+        dated = facts.join(times, on="trace_id", how="left").select(
+            "trace_id", "session_id", since=pl.when(is_far_off).then(pl.lit(_ALWAYS)).otherwise(since)
+        )
         # One late span of an old trace is no reason to look that far back for all. Whose a response is is not known here.
         is_recent = pl.col("since") >= pl.col("since").max() - _CLOCKS_APART
         groups = [dated] if responses else [dated.filter(is_recent), dated.filter(~is_recent)]
@@ -133,7 +137,8 @@ class OutcomeStep:
             if traces or responses:
                 received_since = first if isinstance(first, datetime) else _ALWAYS
                 found.append(read_evaluations_about(self._store, traces, sessions, responses, received_since))
-        return pl.concat(found).unique("evaluation_id", maintain_order=True)
+        # where older copies were not looked for, a later copy of an older verdict stands alone: the later verdict counts
+        return pl.concat(found).sort("evaluated_at", "received_at").unique("evaluation_id", keep="last", maintain_order=True)
 
     def _moved(self, judged: _Judged) -> list[str]:
         """Traces outside of these that an evaluation belongs to now, or belonged to until now."""
@@ -156,10 +161,7 @@ class OutcomeStep:
             self._defaults,
             self._clock,
         )
-        moments = [judged.times.select("trace_id", start_time=name) for name in ("first_start", "last_start")]
-        spread = judged.times.select("trace_id", start_time=pl.datetime_ranges("first_start", "last_start", "1h"))
-        every = pl.concat([*moments, spread.explode("start_time", empty_as_null=False)])
-        write_trace_outcomes(self._store, outcomes, every, computed_at)
+        write_trace_outcomes(self._store, outcomes, moments_between(judged.times), computed_at)
         # Last: until then, a run cut short still sees from where a judgement moved.
         found = judged.targets.filter(pl.col("resolved_by").is_in(["session", "response"]))
         news = found.join(judged.known_targets, on=EVALUATION_TARGETS.names(), how="anti")

@@ -21,6 +21,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NOTHING_TO_DO = "nothing to do"
 """What a run that found nothing says; most are not recorded."""
 
+# these have no watermark
+_AFTER_STOP = dict.fromkeys(("backfill", "reprice"), "some of the range is rebuilt: ask for it again")
+
 
 class StoppedError(Exception):
     """The process is to stop; what was done so far is written."""
@@ -51,7 +54,7 @@ class Recorder:
         """Count a batch of work that is written. Raises `StoppedError` when it is to be the last one."""
         self.run = self.run.after(rows_read=self.run.rows_read + rows_read, rows_written=self.run.rows_written + rows_written)
         if self._stopping.is_set():
-            raise StoppedError("the process was stopped; the next run goes on from where this one was sure to be")
+            raise StoppedError
 
     def advance(self, share: float) -> None:
         """Say how far the run is. The table is told about once a second."""
@@ -80,9 +83,10 @@ class Recorder:
         self.run = self._ended(JobState.FAILED).after(error=f"{type(error).__name__}: {error}")
         return self.run
 
-    def stop(self, error: StoppedError) -> JobRun:
+    def stop(self) -> JobRun:
         """The run was cut short; its watermark stays where everything was written."""
-        self.run = self._ended(JobState.STOPPED).after(error=str(error))
+        after = _AFTER_STOP.get(self.run.kind, "the next run goes on from the watermark")
+        self.run = self._ended(JobState.STOPPED).after(error=f"the process was stopped; {after}")
         write_job_run(self._store, self.run)
         return self.run
 

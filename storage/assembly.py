@@ -13,6 +13,7 @@ from storage.parameters import between
 from storage.sql import load
 
 _TIME = pl.Datetime("ns", "UTC")
+_MOST_HOURS = 1_000
 
 TRACE_TIMES = pl.Schema({"trace_id": pl.String(), "first_start": _TIME, "last_start": _TIME})
 """Between which times the spans of a trace started."""
@@ -95,12 +96,22 @@ def read_targets(store: Store, evaluations: Sequence[str]) -> pl.DataFrame:
 
 
 def hours_and_traces(times: pl.DataFrame) -> dict[str, object]:
-    """Query parameters that keep a look-up by trace within the hours the traces lie in."""
-    first, last = times["first_start"].dt.truncate("1h"), times["last_start"].dt.truncate("1h")
-    ranges = times.select(pl.datetime_ranges(first, last, "1h").alias("hour"))
-    hours = ranges["hour"].explode(empty_as_null=False).dt.epoch("s").unique().sort().to_list()
+    """Query parameters that keep a look-up by trace within the hours the traces lie in, and pass over parts with none of them."""
+    hours = moments_between(times)["start_time"].dt.truncate("1h").dt.epoch("s").unique().sort().to_list()
     traces = times["trace_id"].unique(maintain_order=True).to_list()
     return {"hours": hours, "traces": traces, **between(times["first_start"], times["last_start"])}
+
+
+def moments_between(times: pl.DataFrame) -> pl.DataFrame:
+    """
+    `trace_id`, `start_time`: a moment in every hour that some traces may lie in (`TRACE_TIMES`).
+
+    Of a trace that lasts longer, by its own clocks, than a thousand hours: the first one, and the last thousand.
+    """
+    ends = [times.select("trace_id", start_time=name) for name in ("first_start", "last_start")]
+    first = pl.max_horizontal("first_start", pl.col("last_start") - pl.duration(hours=_MOST_HOURS, time_unit="ns"))
+    within = times.select("trace_id", start_time=pl.datetime_ranges(first, "last_start", "1h"))
+    return pl.concat([*ends, within.explode("start_time", empty_as_null=False)])
 
 
 def _shaped(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 
+from storage.assembly import hours_and_traces
 from storage.client import Store
 from storage.facts import ASSEMBLY_SPANS
-from storage.parameters import between
 from storage.sql import load
 
 # A trace's spans are looked for among what was received since this long before its first known one. What has no root is looked
@@ -19,8 +19,6 @@ _HORIZON = timedelta(days=2)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Traces that last longer, by their own clocks, are read by themselves: the hours between would drag in everybody else's spans.
 _USUAL_SPREAD = timedelta(hours=24)
-_MOST_HOURS = 1_000
-_SECONDS_PER_HOUR = 3_600
 
 HINT_KEYS = (
     r"^(retry[._]count|llm\.retry\.count|opencode\.llm\.retry_count|http\.request\.resend_count|litellm\.request\.purpose"
@@ -64,14 +62,19 @@ def read_trace_bounds(store: Store, touched: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         One row a trace, `trace_id`, `first_start`, `last_start`, by id: of these spans, and of what was received since two days
-        before the first of them started.
+        before the first of them started; by a clock that is ahead of ours, of everything.
     """
     known = touched.group_by("trace_id").agg(pl.col("first_start").min(), pl.col("last_start").max())
     if known.is_empty():
         return known
-    is_recent = pl.col("first_start") >= pl.col("first_start").max() - _HORIZON
-    groups = known.with_columns(is_recent=is_recent).partition_by("is_recent", include_key=False)
-    return _widened(known, *(_read_hours(store, some, some["first_start"].min()) for some in groups))
+    now = datetime.now(UTC)
+    newest = pl.col("first_start").max().clip(upper_bound=now)
+    is_ahead = pl.col("first_start") > now
+    is_recent = pl.col("first_start").is_between(newest - _HORIZON, newest)
+    group = pl.when(is_ahead).then(0).when(is_recent).then(1).otherwise(2)
+    groups = known.with_columns(group=group).partition_by("group", as_dict=True, include_key=False)
+    found = (_read_hours(store, some, some["first_start"].min() if key != (0,) else None) for key, some in groups.items())
+    return _widened(known, *found)
 
 
 def read_whole_traces(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
@@ -117,26 +120,20 @@ def _singly(traces: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 def _read_hours(store: Store, traces: pl.DataFrame, first: object) -> pl.DataFrame:
     """Between which moments spans of some traces start, of what was received since shortly before `first`, or (None) ever."""
-    since = first - _HORIZON if isinstance(first, datetime) else _EPOCH
+    since = max(first - _HORIZON, _EPOCH) if isinstance(first, datetime) else _EPOCH
     frame = store.frame(load("read_trace_hours"), {"since": since, "trace_ids": traces["trace_id"].to_list()})
     return frame.cast(traces.schema)
 
 
 def _read_batch(store: Store, traces: pl.DataFrame) -> pl.DataFrame:
-    where = {
-        "trace_ids": traces["trace_id"].to_list(),
-        "hours": _hours(traces),
-        "hint_keys": HINT_KEYS,
-        # parts that hold nothing between these are passed over
-        **between(traces["first_start"], traces["last_start"]),
-    }
+    where = hours_and_traces(traces) | {"hint_keys": HINT_KEYS}
     content_keys = ", ".join(f"'{key}'" for key in CONTENT_KEYS)
     spans = store.frame(load("read_whole_traces").replace("{content_keys}", content_keys), where)
     more = _MORE.to_frame()
     if telling := _telling(spans):
         contents = ", ".join(f"attributes['{key}']" for key in CONTENT_KEYS)
         sql = load("read_trace_hints").replace("{contents}", contents)
-        more = _shaped(store.frame(sql, where | {"trace_ids": telling}), _MORE)
+        more = _shaped(store.frame(sql, where | {"traces": telling}), _MORE)
     return _shaped(_with_more(spans, more), ASSEMBLY_SPANS)
 
 
@@ -170,12 +167,3 @@ def _with_more(spans: pl.DataFrame, more: pl.DataFrame) -> pl.DataFrame:
 
 def _shaped(frame: pl.DataFrame, schema: pl.Schema) -> pl.DataFrame:
     return frame.select(pl.col(name).cast(kind) for name, kind in schema.items())
-
-
-def _hours(traces: pl.DataFrame) -> list[int]:
-    """Every hour in which spans of these traces may start, in seconds since 1970."""
-    hours: set[int] = set()
-    bounds = traces.select(pl.col("first_start", "last_start").dt.epoch("s") // _SECONDS_PER_HOUR).unique()
-    for first, last in bounds.iter_rows():
-        hours |= {first, *range(max(first, last - _MOST_HOURS), last + 1)}
-    return [hour * _SECONDS_PER_HOUR for hour in sorted(hours)]

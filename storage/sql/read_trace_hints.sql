@@ -24,5 +24,5 @@ SELECT
     if(content = '', NULL, cityHash64(content)) AS input_hash
 FROM span_records FINAL
 PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND start_time >= fromUnixTimestamp64Nano({first:Int64})
-    AND start_time <= fromUnixTimestamp64Nano({last:Int64}) AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
+    AND start_time <= fromUnixTimestamp64Nano({last:Int64}) AND trace_id IN (SELECT arrayJoin({traces:Array(String)}))
 SETTINGS use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0

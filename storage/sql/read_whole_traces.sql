@@ -17,5 +17,5 @@ SELECT
     arrayExists(k -> k IN ({content_keys}), attributes.keys) AS has_content
 FROM span_records FINAL
 PREWHERE toUnixTimestamp(toStartOfHour(start_time)) IN {hours:Array(Int64)} AND start_time >= fromUnixTimestamp64Nano({first:Int64})
-    AND start_time <= fromUnixTimestamp64Nano({last:Int64}) AND trace_id IN (SELECT arrayJoin({trace_ids:Array(String)}))
+    AND start_time <= fromUnixTimestamp64Nano({last:Int64}) AND trace_id IN (SELECT arrayJoin({traces:Array(String)}))
 SETTINGS output_format_arrow_low_cardinality_as_dictionary = 1, use_skip_indexes_if_final = 1, use_skip_indexes_if_final_exact_mode = 0

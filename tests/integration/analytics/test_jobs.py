@@ -42,6 +42,7 @@ pytestmark = pytest.mark.integration
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
 SMALL = AnalyticsConfig(jobs=JobRules(window_traces=60, batch_spans=120, batch_units=60, batch_evaluations=20, retry_seconds=0))
 
 
@@ -185,6 +186,54 @@ def test_a_span_resent_twice_leaves_nothing_where_it_started_first(store: Store)
     assert rollups(store)["bucket"].unique().to_list() == [START + 2 * HOUR]
 
 
+def test_a_verdict_is_found_whatever_the_clocks_say(store: Store) -> None:
+    now = datetime.now(UTC)
+    clocks = {1: datetime(1970, 1, 1, 0, 5, tzinfo=UTC), 2: now - 20 * DAY, 3: now - HOUR, 4: now + 5 * DAY}
+    far_off = {1: ["time_far_off"], 4: ["time_far_off"]}
+    jobs = make_jobs(store)
+    for number, started_at in clocks.items():
+        child = make_trace(number, started_at=started_at)[1]
+        write_spans(store, [child | {"received_at": now, "quality_flags": far_off.get(number, [])}])
+    write_evaluations(store, [make_evaluation(n, received_at=now, evaluated_at=now, passed=False) for n in clocks])
+    run_all(jobs)
+    # the root arrives in a later run
+    for number, started_at in clocks.items():
+        root = make_trace(number, started_at=started_at)[0]
+        write_spans(store, [root | {"received_at": now, "quality_flags": far_off.get(number, [])}])
+    run_all(jobs)
+    found = store.frame("SELECT trace_id, n_spans FROM trace_facts FINAL ORDER BY trace_id")
+    assert found.rows() == [(f"{number:032x}", 2) for number in clocks]
+    judged = store.frame("SELECT trace_id, failed FROM trace_outcomes FINAL ORDER BY trace_id")
+    assert judged.rows() == [(f"{number:032x}", True) for number in clocks]
+
+
+def test_the_later_verdict_counts_however_late_the_older_one_is_sent_again(store: Store) -> None:
+    verdict = make_evaluation(1, target_scope="session", target_trace_id="", target_session_id="s0", identifier="run-1")
+    jobs = make_jobs(store)
+    write_spans(store, make_trace(1))
+    write_evaluations(store, [verdict | {"passed": True, "row_version": 2}])
+    run_all(jobs)
+    # five days later somebody exports all verdicts again, this one as it was before, and the session goes on
+    later = {"received_at": START + 5 * DAY}
+    older = {"passed": False, "row_version": 1, "evaluated_at": verdict["evaluated_at"] - MINUTE}
+    write_evaluations(store, [verdict | older | later])
+    write_spans(store, [span | later for span in make_trace(2, started_at=START + 5 * DAY, session_id="s0")])
+    run_all(jobs)
+    judged = store.frame("SELECT trace_id, failed FROM trace_outcomes FINAL")
+    assert judged.rows() == [(f"{1:032x}", False)]
+
+
+def test_facts_outlive_their_spans(store: Store) -> None:
+    jobs = make_jobs(store)
+    write_spans(store, make_trace(1))
+    run_all(jobs)
+    write_spans(store, make_trace(1))
+    write_spans(store, make_trace(2))
+    store.command(f"ALTER TABLE span_records DELETE WHERE trace_id = '{1:032x}' SETTINGS mutations_sync = 2")
+    run_all(jobs)
+    assert facts(store)["trace_id"].to_list() == [f"{1:032x}", f"{2:032x}"]
+
+
 def test_a_run_that_is_stopped_ends_after_its_batch_and_the_next_process_goes_on(
     store: Store, make_store: Callable[[], Store]
 ) -> None:
@@ -206,6 +255,13 @@ def test_a_run_that_is_stopped_ends_after_its_batch_and_the_next_process_goes_on
     jobs = make_jobs(store)
     jobs.stop()
     assert jobs.run("merge").state is JobState.STOPPED
+    run_all(make_jobs(store))
+    assert_same(store, clean)
+    jobs = make_jobs(store)
+    backfill = jobs.run("backfill", START - HOUR, START + HOUR, lambda _: jobs.stop())
+    assert backfill.state is JobState.STOPPED
+    assert "ask for it again" in backfill.error
+    assert "running" not in {run.state for run in read_job_runs(store)}
     run_all(make_jobs(store))
     assert_same(store, clean)
 
