@@ -82,7 +82,10 @@ class RolloutConfig(BaseModel):
         default="rollout",
         description="drift: the candidate is established; watch it for ever against a holdback or a frozen baseline",
     )
-    discovered: bool = Field(default=False, description="found in traffic, not declared by anyone")
+    # kept with what is stored of a rollout; nobody sets it
+    discovered: bool = Field(
+        default=False, description="found in traffic, not declared by anyone", json_schema_extra={"is_setting": False}
+    )
 
     @model_validator(mode="after")
     def _routes_differ(self) -> Self:

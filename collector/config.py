@@ -90,13 +90,10 @@ class TlsConfig(BaseModel):
 
 
 class ReceiverConfig(BaseModel):
-    """The OTLP doors."""
+    """The OTLP doors; their address is `host`, `otlp_grpc_port` and `otlp_http_port`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field(default="127.0.0.1", description="address the OTLP doors listen on")
-    grpc_port: int = Field(default=4317, ge=0, le=65535, description="port of OTLP/gRPC; 0 takes a free one")
-    http_port: int = Field(default=4318, ge=0, le=65535, description="port of OTLP/HTTP; 0 takes a free one")
     max_request_bytes: int = Field(default=64 << 20, gt=0, description="largest request, as sent and after decompression, bytes")
     max_inflight_bytes: int = Field(
         default=256 << 20, gt=0, description="requests held in memory at once, bytes; more is pushed back"

@@ -38,7 +38,7 @@ class Collector:
     Args:
         directory: where spools live; this process takes one of its own below it.
         host: address of the OTLP doors; None opens none, for a process that only takes scores.
-        grpc_port, http_port: instead of those in `config`; 0 takes a free one.
+        grpc_port, http_port: ports of the OTLP doors; 0 takes a free one.
 
     Raises:
         DataDirectoryBusyError: every spool below `directory` is in use.
@@ -53,8 +53,8 @@ class Collector:
         authenticator: Authenticator,
         *,
         host: str | None = None,
-        grpc_port: int | None = None,
-        http_port: int | None = None,
+        grpc_port: int = 0,
+        http_port: int = 0,
     ) -> None:
         own = claim_directory(directory)
         self._store = store
@@ -63,10 +63,8 @@ class Collector:
         # an embedded engine has one process, which knows its spool
         self._heartbeat = None if store.is_embedded else Heartbeat(store, own, self.spool)
         self.intake = Intake(self.spool, Masker.from_config(config.masking), authenticator, clock, config.receivers)
-        given = {"host": host, "grpc_port": grpc_port, "http_port": http_port}
-        receivers = config.receivers.model_copy(update={name: value for name, value in given.items() if value is not None})
-        self._grpc = GrpcServer(self.intake, receivers) if host is not None else None
-        self._http = HttpServer(self.intake, receivers) if host is not None else None
+        self._grpc = GrpcServer(self.intake, config.receivers, host, grpc_port) if host is not None else None
+        self._http = HttpServer(self.intake, config.receivers, host, http_port) if host is not None else None
         self._is_running = False
 
     def start(self) -> Endpoints | None:

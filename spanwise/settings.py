@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         None, description="ClickHouse server, clickhouse://user:password@host:8123; empty: the engine inside this process"
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe line that is logged")
-    log_format: LogFormat = Field("auto", description="`text`, `json`, or `auto`: text on a terminal")
+    log_format: LogFormat = Field("auto", description="how lines are written; `auto`: text on a terminal, else JSON")
     rollout: tuple[RolloutConfig, ...] = Field((), description="declared rollouts: a baseline and a candidate route")
     price: tuple[PriceConfig, ...] = Field((), description="your own prices; they come before every other source")
     collector: CollectorConfig = Field(default_factory=CollectorConfig, description="receivers, spool, masking")
@@ -71,6 +71,13 @@ class Settings(BaseSettings):
     def _several_processes_need_a_server(self) -> Self:
         if self.clickhouse_url is None and set(self.role) != set(Role):
             raise ValueError("role: a process per role needs a ClickHouse server; set clickhouse_url, or leave role out")
+        return self
+
+    @model_validator(mode="after")
+    def _found_rollouts_are_not_declared(self) -> Self:
+        for rollout in self.rollout:
+            if "discovered" in rollout.model_fields_set:
+                raise ValueError(f"rollout {rollout.name!r}: discovered cannot be set; leave it out: it marks what traffic shows")
         return self
 
     @classmethod

@@ -44,9 +44,10 @@ class AddressInUseError(PermanentError):
 class GrpcServer:
     """The gRPC door. `start` binds; `stop` refuses new calls, waits for open ones, then closes."""
 
-    def __init__(self, intake: Intake, config: ReceiverConfig) -> None:
+    def __init__(self, intake: Intake, config: ReceiverConfig, host: str, port: int) -> None:
         self._intake = intake
         self._config = config
+        self._host, self._port = host, port
         self._workers = futures.ThreadPoolExecutor(config.workers, thread_name_prefix="otlp-grpc")
         self._health_worker = futures.ThreadPoolExecutor(1, thread_name_prefix="grpc-health")
         self._server = grpc.server(self._workers, options=_options(config))
@@ -61,13 +62,13 @@ class GrpcServer:
         Bind and serve.
 
         Returns:
-            The address, `host:port`, with the port the system chose when the settings say 0.
+            The address, `host:port`, with the port the system chose when 0 was asked for.
 
         Raises:
             AddressInUseError: the address cannot be bound.
         """
-        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
-        address = f"{host}:{self._config.grpc_port}"
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        address = f"{host}:{self._port}"
         try:
             port = self._bind(address)
         except RuntimeError as error:

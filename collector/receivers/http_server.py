@@ -143,8 +143,9 @@ class OtlpHttpApp:
 class HttpServer:
     """The HTTP door. `start` binds; `stop` refuses new connections, waits for open requests, then closes."""
 
-    def __init__(self, intake: Intake, config: ReceiverConfig) -> None:
+    def __init__(self, intake: Intake, config: ReceiverConfig, host: str, port: int) -> None:
         self._config = config
+        self._host, self._port = host, port
         self._workers = futures.ThreadPoolExecutor(config.workers, thread_name_prefix="otlp-http")
         app: ASGIApp = OtlpHttpApp(intake, self._workers)
         if config.cors_origins:
@@ -156,7 +157,7 @@ class HttpServer:
 
     def start(self) -> str:
         """Bind and serve. Returns the base URL. Raises `AddressInUseError`."""
-        host, port = self._config.host, self._config.http_port
+        host, port = self._host, self._port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             listener = socket.create_server((host, port), family=family, backlog=2048)

@@ -73,7 +73,7 @@ def make_intake(
 @contextmanager
 def grpc_door(intake: Intake, **settings: object) -> Iterator[str]:
     """A gRPC server on a free port; gives its address."""
-    server = GrpcServer(intake, ReceiverConfig.model_validate({"grpc_port": 0, "drain_seconds": 1.0, **settings}))
+    server = GrpcServer(intake, ReceiverConfig.model_validate({"drain_seconds": 1.0, **settings}), "127.0.0.1", 0)
     address = server.start()
     try:
         yield address
@@ -84,7 +84,7 @@ def grpc_door(intake: Intake, **settings: object) -> Iterator[str]:
 @contextmanager
 def http_door(intake: Intake, **settings: object) -> Iterator[str]:
     """An HTTP server on a free port; gives its base URL."""
-    server = HttpServer(intake, ReceiverConfig.model_validate({"http_port": 0, "drain_seconds": 1.0, **settings}))
+    server = HttpServer(intake, ReceiverConfig.model_validate({"drain_seconds": 1.0, **settings}), "127.0.0.1", 0)
     url = server.start()
     try:
         yield url

@@ -278,7 +278,8 @@ def test_stop_finishes_open_requests_and_refuses_new_ones(connect: Callable[[str
 
 def test_a_port_in_use_is_said_plainly(sink: ListSink) -> None:
     with grpc_door(make_intake(sink)) as address:
-        second = GrpcServer(make_intake(sink), ReceiverConfig(grpc_port=int(address.rpartition(":")[2]), drain_seconds=0))
+        port = int(address.rpartition(":")[2])
+        second = GrpcServer(make_intake(sink), ReceiverConfig(drain_seconds=0), "127.0.0.1", port)
         with pytest.raises(AddressInUseError, match=address):
             second.start()
         second.stop()

@@ -283,7 +283,7 @@ def test_a_sender_that_goes_away_leaves_nothing(sink: ListSink, url: str, client
 
 
 def test_a_port_in_use_is_said_plainly(url: str, sink: ListSink) -> None:
-    second = HttpServer(make_intake(sink), ReceiverConfig(http_port=urlsplit(url).port or 0, drain_seconds=0))
+    second = HttpServer(make_intake(sink), ReceiverConfig(drain_seconds=0), "127.0.0.1", urlsplit(url).port or 0)
     with pytest.raises(AddressInUseError, match="cannot listen on"):
         second.start()
     second.stop()

@@ -83,6 +83,11 @@ notify_urls = ["slack://tokenA/tokenB/tokenC"]
         ("htp_port = 1", "htp_port: there is no such setting"),
         ('role = "api"', "role: a process per role needs a ClickHouse server; set clickhouse_url"),
         ('[[rollout]]\nname = "a"\nservice = "s"\nbaseline = "x"\ncandidate = "x"', "rollout.0"),
+        (
+            '[[rollout]]\nname = "a"\nservice = "s"\nbaseline = "x"\ncandidate = "y"\ndiscovered = true',
+            "rollout 'a': discovered cannot be set; leave it out",
+        ),
+        ("[collector.receivers]\ngrpc_port = 1", "collector.receivers.grpc_port: there is no such setting"),
         ("http_port = ", "settings cannot be read"),
     ],
 )
