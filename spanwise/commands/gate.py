@@ -11,9 +11,11 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from typer.core import TyperCommand
 
-from spanwise.instance import InstanceError, api
+from spanwise.instance import api
 from spanwise.settings import load
+from storage.errors import SpanwiseError
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
 DataDir = Annotated[Path | None, typer.Option(help="data directory of the running instance")]
@@ -29,12 +31,26 @@ class ExitCode(IntEnum):
     NO_ANSWER = 3
 
 
+class GateCommand(TyperCommand):
+    """A call that cannot be understood is no answer; the usual exit code of one, 2, is the gate's undetermined."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> Any:
+        try:
+            return super().make_context(*arguments, **more)
+        except typer.Exit:  # of --help
+            raise
+        except Exception as error:
+            wrong: Any = error
+            wrong.exit_code = int(ExitCode.NO_ANSWER)
+            raise
+
+
 _STYLES = {"pass": "[green]✓ pass[/]", "fail": "[red]✗ FAIL[/]", "undetermined": "[yellow]? undetermined[/]"}
 
 
 def register(app: typer.Typer) -> None:
     """Add the command to the program."""
-    app.command()(gate)
+    app.command(cls=GateCommand)(gate)
 
 
 def gate(
@@ -49,14 +65,16 @@ def gate(
     try:
         with api(load(config, {"data_dir": data_dir}), url) as client:
             document = client.get(f"/api/v1/gate/{rollout}", params={"on": on}).json()
-    except InstanceError as error:
-        print(f"spanwise: {error}", file=sys.stderr)
+        answer = ExitCode[document["gate"].upper()]
+        if as_json:
+            print(json.dumps(document, indent=2))
+        else:
+            _show(document)
+    except Exception as error:  # whatever it is: the usual exit code of an error, 1, is the gate's fail
+        told = str(error) if isinstance(error, SpanwiseError) else f"no answer: {type(error).__name__}: {error}"
+        print(f"spanwise: {told}", file=sys.stderr)
         raise typer.Exit(ExitCode.NO_ANSWER) from error
-    if as_json:
-        print(json.dumps(document, indent=2))
-    else:
-        _show(document)
-    raise typer.Exit(ExitCode[document["gate"].upper()])
+    raise typer.Exit(answer)
 
 
 def _show(document: dict[str, Any]) -> None:
