@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ class PurgeError(PermanentError):
 
 @dataclass(frozen=True)
 class Erased:
-    """Proof for one table: rows found before, rows found after."""
+    """Proof for one table: rows that named a trace before, and after."""
 
     table: str
     n_before: int
@@ -46,6 +47,14 @@ _BY_TRACE = {
 # Evaluations that name a session or a response instead of a trace, found through what they were resolved to.
 _EVALUATIONS = {"evaluation_records": "evaluation_id", "touched_evaluations": "evaluation_id"}
 
+_PAGES_NAMING = """
+SELECT DISTINCT event_id, page FROM
+(
+    SELECT event_id, page, arrayJoin(JSONExtract(page, 'exemplars', 'Array(Tuple(trace_id String))')).1 AS trace_id
+    FROM alert_events WHERE page != ''
+) WHERE trace_id IN (SELECT arrayJoin({ids:Array(String)})) ORDER BY event_id
+"""
+
 
 def traces_of_user(store: Store, user_id: str) -> list[str]:
     """Ids of the traces any span of which names the user, or that inherited the name."""
@@ -63,7 +72,7 @@ def traces_of_user(store: Store, user_id: str) -> list[str]:
 
 def purge_traces(store: Store, trace_ids: list[str]) -> list[Erased]:
     """
-    Delete every row of the given traces, now, from disk.
+    Delete every row of the given traces, and links to them in pages of alerts, now, from disk.
 
     Call it with the spool flushed: what has not been written yet cannot be deleted.
 
@@ -74,11 +83,28 @@ def purge_traces(store: Store, trace_ids: list[str]) -> list[Erased]:
     evaluations = store.frame(found, {"ids": trace_ids})["evaluation_id"].to_list()
     proof = [
         *(_erase(store, table, column, evaluations) for table, column in _EVALUATIONS.items()),
+        _forget_exemplars(store, trace_ids),
         *(_erase(store, table, column, trace_ids) for table, column in _BY_TRACE.items()),
     ]
     if left := [entry for entry in proof if entry.n_after]:
         raise PurgeError(f"{left[0].n_after} rows left in {left[0].table}; run the command again")
     return proof
+
+
+def _forget_exemplars(store: Store, trace_ids: list[str]) -> Erased:
+    """Pages that people were told stay; their links to these traces go."""
+    found = store.frame(_PAGES_NAMING, {"ids": trace_ids})
+    for event_id, page in found.iter_rows():
+        content = json.loads(page)
+        content["exemplars"] = [link for link in content["exemplars"] if link["trace_id"] not in trace_ids]
+        store.alter(
+            "alert_events",
+            "UPDATE page = {page:String} WHERE event_id = {event:String}",
+            {"page": json.dumps(content), "event": event_id},
+            {"mutations_sync": 2},
+        )
+    n_after = store.frame(_PAGES_NAMING, {"ids": trace_ids}).height if found.height else 0
+    return Erased("alert_events", found.height, n_after)
 
 
 def _erase(store: Store, table: str, column: str, ids: list[str]) -> Erased:

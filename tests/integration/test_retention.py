@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from alerts.page import Content, from_json, to_json, trace_links
+from storage.alerts import AlertEvent, AlertId, EventKind, Notice, Subject, SubjectKind, read_alert_events, write_events
 from storage.client import Store
 from storage.config import RetentionConfig
 from storage.migrations import migrate
-from storage.purge import purge_traces, traces_of_user
+from storage.purge import Erased, purge_traces, traces_of_user
 from storage.retention import apply, enforce, strip_content
 from tests.support.rows import insert_spans
 
@@ -77,7 +81,27 @@ def test_every_table_that_names_a_trace_is_purged(store: Store) -> None:
     WHERE database = {d:String} AND (name LIKE '%trace_id' OR name = 'user_id')
         AND table IN (SELECT name FROM system.tables WHERE database = {d:String} AND engine LIKE '%MergeTree')
     """
-    assert set(store.frame(naming, {"d": store.database})["table"]) == {entry.table for entry in purge_traces(store, ["none"])}
+    tables = {entry.table for entry in purge_traces(store, ["none"])}
+    # pages of alerts are JSON, with links to traces in it
+    assert {"alert_events"} | set(store.frame(naming, {"d": store.database})["table"]) == tables
+
+
+def test_pages_of_alerts_stay_without_links_to_purged_traces(any_store: Store) -> None:
+    migrate(any_store)
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    judged = Content(
+        SubjectKind.ROLLOUT, "refund", "divergence", "critical", "support", "", "teacher", "student", at, "it's \\ \"bad\"\n", (),
+        exemplars=trace_links("http://[::1]:8080", ["gone", "kept"]),
+    )  # fmt: skip
+    about = (at, at, Subject(SubjectKind.ROLLOUT, "refund"), "comparison", "divergence")
+    told = AlertEvent(AlertId("a"), "1", EventKind.NOTIFIED, *about, notice=Notice.FIRING, notice_number=1, page=to_json(judged))
+    opened = replace(told, event_id="2", event=EventKind.OPENED, notice=Notice.NONE, page="")
+    write_events(any_store, [told, opened])
+    erased = [entry for entry in purge_traces(any_store, ["gone"]) if entry.table == "alert_events"]
+    assert erased == [Erased("alert_events", 1, 0)]
+    pages = {event.event_id: event.page for event in read_alert_events(any_store, AlertId("a"))}
+    assert from_json(pages["1"]) == replace(judged, exemplars=judged.exemplars[1:])
+    assert pages["2"] == ""
 
 
 def test_content_goes_and_the_rest_of_the_span_stays(aged: Store) -> None:
