@@ -16,6 +16,7 @@ import structlog
 from api.documents import to_json
 from api.problems import ProblemError, not_found
 from api.services import Document
+from storage.job_runs import JobState
 
 log = structlog.get_logger(__name__)
 
@@ -26,7 +27,7 @@ _MAX_REMEMBERED = 200
 
 
 class JobRunner(Protocol):
-    """Runs a job of any of `KINDS` to its end."""
+    """Runs a job of any of `KINDS` to its end; what is returned says its `state`, or it is done."""
 
     def run(
         self,
@@ -40,6 +41,8 @@ class JobRunner(Protocol):
 
 @dataclass(frozen=True)
 class _Asked:
+    """`state`: queued, running, or how the run ended, a `JobState`."""
+
     run_id: str
     kind: str
     since: datetime | None
@@ -102,16 +105,15 @@ class BackgroundJobs:
             )
         except Exception as error:  # the loop's edge: a failed job is reported, and the next one runs
             log.error("job_failed", kind=asked.kind, exc_info=error)
-            self._note(asked.run_id, state="failed", error=str(error))
+            self._note(asked.run_id, state=JobState.FAILED.value, error=str(error))
             return
-        error_text = str(getattr(run, "error", ""))
-        state = "failed" if error_text else "done"
+        state = str(getattr(run, "state", JobState.DONE))
         self._note(
             asked.run_id,
             state=state,
-            progress=1.0 if state == "done" else float(getattr(run, "progress", 0.0)),
+            progress=1.0 if state == JobState.DONE else float(getattr(run, "progress", 0.0)),
             detail=str(getattr(run, "detail", "")),
-            error=error_text,
+            error=str(getattr(run, "error", "")),
             rows_written=int(getattr(run, "rows_written", 0)),
         )
 

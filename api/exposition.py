@@ -44,6 +44,7 @@ class _Tables(Collector):
         info = GaugeMetricFamily("spanwise_info", "Version and roles of this process", labels=["version", "roles"])
         info.add_metric([self._services.version, ",".join(sorted(self._services.roles))], 1)
         yield info
+        yield from self._spool()
         try:
             families = [*self._ledger(), *self._jobs()]
         except (PermanentError, RetryableError) as error:
@@ -52,6 +53,21 @@ class _Tables(Collector):
         up.add_metric([], 1 if families else 0)
         yield up
         yield from families
+
+    def _spool(self) -> Iterator[Metric]:
+        """This process's own, which is told of while the store is away, too."""
+        if self._services.collector is None:
+            return
+        waiting = self._services.collector.waiting()
+        now = self._services.wall_clock.now()
+        age = 0.0 if waiting.oldest_minute is None else max(0.0, (now - waiting.oldest_minute).total_seconds())
+        yield GaugeMetricFamily("spanwise_spool_bytes", "Accepted and not in the tables yet", waiting.n_bytes)
+        yield GaugeMetricFamily(
+            "spanwise_spool_limit_bytes", "Size of the spool at which requests are pushed back", waiting.limit_bytes
+        )
+        yield GaugeMetricFamily(
+            "spanwise_spool_oldest_seconds", "Age of the oldest of it, to the minute; 0 when there is none", age
+        )
 
     def _ledger(self) -> Iterator[Metric]:
         totals = read_ledger_totals(self._services.store)

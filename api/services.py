@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from analytics.config import EvaluatorRules
 from api.config import ApiConfig
 from api.kept import Kept
+from collector.spool import Waiting
 from storage.api_keys import ApiKey
 from storage.client import Store
 from storage.clock import Clock, WallClock
@@ -48,6 +49,10 @@ class ScoreDoor(Protocol):
         """Why nothing can be accepted now, or None."""
         ...
 
+    def waiting(self) -> Waiting:
+        """What was accepted and is not in the store yet."""
+        ...
+
     def flush(self) -> None:
         """Return once everything accepted so far is in the store."""
         ...
@@ -72,7 +77,7 @@ class JobDesk(Protocol):
         ...
 
     def progress(self, run_id: str) -> Document | None:
-        """`{"id", "kind", "state": queued|running|done|failed, "progress": 0..1, "detail", ...}`, or None: no such run."""
+        """`{"id", "kind", "state", "progress": 0..1, "detail", ...}`, or None: no such run; see `api.background`."""
         ...
 
     def not_ready(self) -> str | None: ...

@@ -18,7 +18,7 @@ from collector.receivers.grpc_server import AddressInUseError, GrpcServer
 from collector.receivers.http_server import HttpServer
 from collector.records import Tally
 from collector.scores import ScoreReceipt
-from collector.spool import Spool, claim_directory
+from collector.spool import Spool, Waiting, claim_directory
 from storage.client import Store
 from storage.clock import Clock
 
@@ -112,6 +112,10 @@ class Collector:
             why = self._flusher.last_error or "the store is slower than what arrives"
             return f"spool is full: {self.spool.used_bytes} bytes; {why}"
         return self._flusher.last_error or None
+
+    def waiting(self) -> Waiting:
+        """How much of what was accepted is not in the store yet, and since when."""
+        return self.spool.waiting()
 
     def pending(self) -> Tally:
         """Ledger lines of what is accepted and not written yet."""

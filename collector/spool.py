@@ -11,6 +11,8 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -27,6 +29,16 @@ ID_FILE = "spool-id"
 INHERITED = "inherited-"
 # as many as the system takes at once
 _PIECES_PER_WRITE = 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What a spool holds: its bytes, those at which it pushes back, and the minute in which the oldest of it arrived."""
+
+    n_bytes: int
+    limit_bytes: int
+    oldest_minute: datetime | None
 
 
 class SpoolFullError(RetryableError):
@@ -259,6 +271,15 @@ class Spool:
     @property
     def limit_bytes(self) -> int:
         return self._config.max_bytes
+
+    def waiting(self) -> Waiting:
+        """How much waits here, and since when."""
+        with self._state:
+            segments = self._segments()
+            oldest = min((key.minute for segment in segments for key in segment.tally), default=None)
+            used = sum(segment.size for segment in segments)
+        since = None if oldest is None else _EPOCH + timedelta(minutes=oldest)
+        return Waiting(used, self._config.max_bytes, since)
 
     def pending(self) -> Tally:
         """Ledger lines of everything that waits here, none of which the store has yet."""

@@ -75,8 +75,8 @@ def run_job(client: httpx.Client, kind: str, wish: Mapping[str, Any], update: Up
     run_id = client.post(f"/api/v1/jobs/{kind}", json=dict(wish)).json()["id"]
     while True:
         run: dict[str, Any] = client.get(f"/api/v1/jobs/{run_id}").json()
-        if run["state"] == "failed":
-            raise PermanentError(f"{kind} failed: {run.get('error') or 'see the log of the instance'}")
+        if run["state"] in ("failed", "stopped"):
+            raise PermanentError(f"{kind} {run['state']}: {run.get('error') or 'see the log of the instance'}")
         if run["state"] == "done":
             return run
         update(run["progress"], "")

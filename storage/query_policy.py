@@ -36,6 +36,7 @@ PUBLIC_TABLES = frozenset(
         "settled_minutes",
         "silences",
         "spans",
+        "spools",
         "streams",
         "trace_facts",
         "trace_outcomes",

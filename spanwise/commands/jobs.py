@@ -58,7 +58,7 @@ def _run(kind: str, since: str, until: str | None, settings: Settings, url: str 
                 with bar(kind) as update:
                     run = runner.run(kind, first, last, lambda share: update(share, ""))
                 if run.error:
-                    raise PermanentError(f"{kind} failed: {run.error}")
+                    raise PermanentError(f"{kind} {run.state}: {run.error}")
                 console.print(f"{kind}: {run.rows_written:,} rows written")
                 return
     _ask(kind, first, last, settings, url)

@@ -20,6 +20,7 @@ from api.desk import Desk
 from api.services import Services
 from collector.quarantine import NotInQuarantineError
 from collector.scores import RejectedScore, ScoreReceipt
+from collector.spool import Waiting
 from storage.client import Store
 from storage.clock import FixedClock
 
@@ -32,6 +33,7 @@ class ScoresKept:
 
     taken: list[tuple[dict[str, Any], str]] = field(default_factory=list)
     reason: str | None = None
+    held: Waiting = field(default_factory=lambda: Waiting(0, 8 << 30, None))
 
     def accept_scores(self, scores: Sequence[Any], key_id: str) -> ScoreReceipt:
         rejected = tuple(RejectedScore(i, ("name: missing",)) for i, score in enumerate(scores) if "name" not in score)
@@ -40,6 +42,9 @@ class ScoresKept:
 
     def not_ready(self) -> str | None:
         return self.reason
+
+    def waiting(self) -> Waiting:
+        return self.held
 
     def flush(self) -> None:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -147,6 +148,73 @@ def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     linted = subprocess.run([PROMTOOL, "check", "metrics"], input=page(), capture_output=True, text=True, check=False)
     assert linted.returncode == 0, linted.stdout + linted.stderr
+
+
+# minutes at which the rules are asked, and series of a process in good health until then
+AT = 85
+HEALTHY = {
+    'up{job="spanwise",instance="a"}': "1x100",
+    'spanwise_up{instance="a"}': "1x100",
+    'spanwise_spool_bytes{instance="a"}': "1x100",
+    'spanwise_spool_limit_bytes{instance="a"}': "100x100",
+    'spanwise_spool_oldest_seconds{instance="a"}': "59x100",
+    'spanwise_ingest_items_total{instance="a",signal="traces",entry="pushed_back",reason=""}': "5x100",
+    'spanwise_ingest_items_total{instance="a",signal="traces",entry="quarantined",reason=""}': "5x100",
+    'spanwise_job_watermark_lag_seconds{instance="a",kind="rollup"}': "60x100",
+    'spanwise_job_age_seconds{instance="a",kind="rollup"}': "60x100",
+    'spanwise_job_failed{instance="a",kind="rollup"}': "0x100",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "firing"),
+    [
+        ({}, set()),
+        # one process of several, and all
+        ({'up{job="spanwise",instance="b"}': "0x100"}, {"SpanwiseAbsent"}),
+        (dict.fromkeys(HEALTHY, "_x100"), {"SpanwiseAbsent"}),
+        ({"spanwise_up": "0x100"}, {"SpanwiseStoreAway"}),
+        ({"spanwise_spool_bytes": "51x100"}, {"SpanwiseSpoolFilling"}),
+        ({"spanwise_spool_oldest_seconds": "601x100"}, {"SpanwiseSpoolNotWritten"}),
+        ({"pushed_back": "5x80 6x20"}, {"SpanwisePushedBack"}),
+        # the first ever; told after the store was away meanwhile; rows of the ledger that expire; long ago
+        ({"pushed_back": "_x81 1x20"}, {"SpanwisePushedBack"}),
+        ({"pushed_back": "5x40 _x40 6x20", "spanwise_up": "1x40 0x40 1x20"}, {"SpanwisePushedBack"}),
+        ({"pushed_back": "1000x80 6x20"}, set()),
+        ({"pushed_back": "5x60 6x40"}, set()),
+        ({"quarantined": "5x60 6x40"}, {"SpanwiseQuarantined"}),
+        ({"quarantined": "_x60 6x40"}, {"SpanwiseQuarantined"}),
+        ({"quarantined": "5x80 2x20"}, set()),
+        ({"spanwise_job_watermark_lag_seconds": "901x100"}, {"SpanwiseJobBehind"}),
+        ({"spanwise_job_age_seconds": "901x100"}, {"SpanwiseJobsStandStill"}),
+        ({"spanwise_job_failed": "1x100"}, {"SpanwiseJobFailed"}),
+        # mended by the next run
+        ({"spanwise_job_failed": "0x82 1x2 0x20"}, set()),
+    ],
+)
+def test_rules_about_the_process_itself(tmp_path: Path, changed: dict[str, str], firing: set[str]) -> None:
+    """`changed`: part of a series' name, its values."""
+    assert PROMTOOL is not None
+    series = dict(HEALTHY)
+    for part, values in changed.items():
+        named = [name for name in HEALTHY if name.startswith(f"{part}{{") or f'entry="{part}"' in name or name == part]
+        series |= dict.fromkeys(named or [part], values)
+    expected = [{"labels": f'{{alertname="{name}"}}', "value": 1} for name in firing]
+    asked = {"expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": f"{AT}m", "exp_samples": expected}
+    given = [{"series": name, "values": values} for name, values in series.items()]
+    test = {"interval": "1m", "input_series": given, "promql_expr_test": [asked]}
+    file = tmp_path / "test.yml"
+    # JSON is YAML
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": [test]}), encoding="utf-8")
+    done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_rules_say_what_to_do_where_the_manual_says_it() -> None:
+    manual = (DOCS / "operating.md").read_text(encoding="utf-8")
+    told = re.findall(r"[Rr]unbooks?: ([^.)\"]+)", RULES.read_text(encoding="utf-8"))
+    assert told
+    assert [name for line in told for name in line.split("; ") if f"**{name}.**" not in manual] == []
 
 
 def test_rollouts_in_trouble_are_seen() -> None:

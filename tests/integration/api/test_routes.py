@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -12,9 +13,15 @@ import pytest
 from fastapi.testclient import TestClient
 from polars.testing import assert_frame_equal
 
+from api.background import BackgroundJobs
 from api.services import Services
+from collector.spool import Waiting
 from storage.client import Store
-from tests.support.api_client import NOW, make_client, make_services
+from storage.clock import FixedClock
+from storage.errors import StoreUnavailableError
+from storage.job_runs import JobRun, JobState, write_job_run
+from tests.support.api_client import NOW, ScoresKept, make_client, make_services
+from tests.support.compose import ROOT
 from tests.support.facts import START, trace_row, write_traces
 
 pytestmark = pytest.mark.integration
@@ -47,6 +54,46 @@ def test_prometheus_page(client: TestClient, store: Store) -> None:
     text = client.get("/metrics").text
     assert "spanwise_up 1.0" in text
     assert 'spanwise_ingest_items_total{entry="received",reason="",signal="traces"} 7.0' in text
+    assert "spanwise_spool_bytes 0.0" in text
+    assert "spanwise_spool_oldest_seconds 0.0" in text
+
+
+def test_rules_about_the_process_ask_only_for_metrics_there_are(client: TestClient, store: Store) -> None:
+    store.command(
+        "INSERT INTO ingest_ledger (minute, signal, key_id, entry, reason, n_items, source) "
+        "VALUES (now(), 'traces', '', 'pushed_back', '', 1, 's'), (now(), 'traces', '', 'quarantined', '', 1, 't')"
+    )
+    # rows of runs long ago expire
+    now = datetime.now(UTC)
+    write_job_run(store, JobRun("id", "rollup", now, now, JobState.FAILED, watermark_lag_seconds=7.0))
+    lines = client.get("/metrics").text.splitlines()
+    rules = (ROOT / "docs" / "prometheus-rules.yml").read_text(encoding="utf-8")
+    asked = set(re.findall(r"spanwise_\w+", rules.split("spanwise-process")[1].split("spanwise-delivery")[0]))
+    assert len(asked) == 8
+    assert asked <= {line.split("{")[0].split(" ")[0] for line in lines}
+    assert 'spanwise_ingest_items_total{entry="pushed_back",reason="",signal="traces"} 1.0' in lines
+    assert 'spanwise_ingest_items_total{entry="quarantined",reason="",signal="traces"} 1.0' in lines
+    assert 'spanwise_job_failed{kind="rollup"} 1.0' in lines
+    assert 'spanwise_job_watermark_lag_seconds{kind="rollup"} 7.0' in lines
+
+
+class NoStore:
+    """A store that is away."""
+
+    def limited(self, _: Any) -> NoStore:
+        return self
+
+    def frame(self, *_: Any, **__: Any) -> pl.DataFrame:
+        raise StoreUnavailableError("gone")
+
+
+def test_what_waits_in_the_spool_is_on_the_prometheus_page_though_the_store_is_away(services: Services) -> None:
+    kept = ScoresKept(held=Waiting(3_000, 4_000, NOW - timedelta(minutes=2)))
+    lines = make_client(replace(services, collector=kept, store=NoStore())).get("/metrics").text.splitlines()
+    assert {"spanwise_up 0.0", "spanwise_spool_bytes 3000.0", "spanwise_spool_limit_bytes 4000.0"} <= set(lines)
+    assert "spanwise_spool_oldest_seconds 120.0" in lines
+    # a process without a collector has no spool
+    assert "spanwise_spool" not in make_client(replace(services, collector=None)).get("/metrics").text
 
 
 def test_search_by_every_format_gives_the_same(client: TestClient, store: Store) -> None:
@@ -160,6 +207,20 @@ def test_prices_are_set_and_refused(client: TestClient) -> None:
     made = client.put("/api/v1/prices", json={"model": "llama", "gpu_hour_usd": 2.1, "concurrent_requests": 24})
     assert made.status_code == 200, made.text
     assert get(client, "/api/v1/prices")["items"][0]["model"] == "llama"
+
+
+@pytest.mark.parametrize(("state", "error"), [(JobState.STOPPED, "the process was stopped"), (JobState.FAILED, "no")])
+def test_a_job_that_did_not_end_says_how(store: Store, clock: FixedClock, state: JobState, error: str) -> None:
+    class Ending:
+        def run(self, kind: str, *_: Any) -> JobRun:
+            return JobRun("id", kind, NOW, NOW, state, progress=0.5, error=error)
+
+    jobs = BackgroundJobs(Ending())
+    client = make_client(make_services(store, clock, jobs=jobs))
+    path = client.post("/api/v1/jobs/reprice", json={"since": "-7d"}).headers["location"]
+    jobs.stop()
+    told = get(client, path)
+    assert (told["state"], told["error"], told["progress"]) == (state, error, 0.5)
 
 
 def test_jobs_run_in_the_background(client: TestClient, services: Services) -> None:

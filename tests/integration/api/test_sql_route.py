@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ from fastapi.testclient import TestClient
 from api.config import ApiConfig
 from storage.client import Store
 from storage.clock import FixedClock
+from storage.spools import SpoolState, write_spools
 from tests.support.api_client import make_client, make_services
 from tests.support.facts import trace_row, write_traces
 
@@ -109,6 +111,16 @@ def test_bodies_of_another_shape_are_422(client: TestClient) -> None:
         {"query": "SELECT 1", "parameters": {"m": {"a": 1}}},
     ):
         assert client.post("/api/v1/sql", json=body).status_code == 422, body
+
+
+def test_spools_are_read_as_the_manual_says(client: TestClient, store: Store) -> None:
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    write_spools(store, [SpoolState("s", "host:1", at, 7)])
+    write_spools(store, [SpoolState("s", "host:1", at, 3)])
+    assert ask(client, "SELECT spool_id, holder, n_pending, is_closed FROM spools FINAL").json()["rows"] == [
+        ["s", "host:1", 3, False]
+    ]
+    assert ask(client, "SELECT * FROM spools FINAL").status_code == 200
 
 
 def test_the_tables_there_are(client: TestClient) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from collector.config import SpoolConfig
 from collector.records import Counts, Signal, SpoolRecord
 from collector.segments import scan
-from collector.spool import Spool, SpoolWriteError
+from collector.spool import Spool, SpoolWriteError, Waiting
 from collector.wire import embedded
 
 _SYNC = os.fdatasync
@@ -53,6 +55,19 @@ def test_written_then_synced_then_acknowledged(tmp_path: Path, calls: list[str])
     assert calls == ["fsync", "pwritev", "fdatasync"]
     made.append(record(2))
     assert calls[3:] == ["pwritev", "fdatasync"]
+    made.close()
+
+
+def test_what_waits_is_counted_since_the_oldest_of_it(tmp_path: Path) -> None:
+    made = spool(tmp_path)
+    assert made.waiting() == Waiting(0, made.limit_bytes, None)
+    for minute in (7, 5, 6):
+        made.append(replace(record(minute), received_at_ns=minute * 60 * 10**9 + 1))
+    waiting = made.waiting()
+    assert (waiting.n_bytes, waiting.oldest_minute) == (made.used_bytes, datetime(1970, 1, 1, 0, 5, tzinfo=UTC))
+    for segment in made.close_segments():
+        made.remove(segment)
+    assert made.waiting() == Waiting(0, made.limit_bytes, None)
     made.close()
 
 
