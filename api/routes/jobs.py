@@ -87,7 +87,7 @@ def start(
 def job(
     run_id: Annotated[str, Path(max_length=64, description="id of the run")], services: ServicesDep, _key: Reader
 ) -> dict[str, Any]:
-    """`queued`, `running`, `done`, `failed` or `stopped` (with the process), and how far it is (0 to 1)."""
+    """`queued`, `running`, `done`, `failed` or `stopped` (with its process, after a batch), and how far it is (0 to 1)."""
     asked = services.jobs.progress(run_id) if services.jobs else None
     if asked is not None:
         return dict(asked)
