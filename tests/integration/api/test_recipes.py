@@ -6,10 +6,15 @@ import json
 import re
 import shlex
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
+
+from storage.client import Store
+from tests.support.facts import START
 
 pytestmark = pytest.mark.integration
 
@@ -30,12 +35,28 @@ def test_every_recipe_of_the_page_is_run_here() -> None:
     }
 
 
-def test_curl(address: str) -> None:
+def test_curl(address: str, store: Store) -> None:
+    # of the student's five traces an evaluator failed the newest and passed the next
+    judged = [
+        {
+            "trace_id": f"{number:032x}",
+            "started_at": START - timedelta(hours=number),
+            "mirror_role": "none",
+            "metric": "eval_fail",
+            "evaluator": "TaskCompletion",
+            "n_verdicts": 1,
+            "failed": number == 1,
+            "computed_at": START,
+        }
+        for number in (1, 3)
+    ]
+    times = dict.fromkeys(("started_at", "computed_at"), pl.Datetime("ns", "UTC"))
+    store.insert("trace_outcomes", pl.DataFrame(judged, schema_overrides=times))
     outputs = [
         subprocess.run(shlex.split(recipe.replace(WRITTEN, address)), capture_output=True, text=True, check=True).stdout
         for recipe in recipes("sh")
     ]
-    assert len(json.loads(outputs[0])["items"]) == 5
+    assert [item["trace_id"] for item in json.loads(outputs[0])["items"]] == [f"{1:032x}"]
     assert outputs[1].startswith("bucket,route,cohort,")
     assert json.loads(outputs[2])["rows"] == [["refunds", 5, 0.05]]
 
