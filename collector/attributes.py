@@ -7,7 +7,7 @@ a key: old spans are still sent, and stored ones are normalised again.
 A key written `metadata{}.route` is the member `route` of the JSON object in attribute `metadata`; `usage{}.input` and the
 like are what a usage document says once its shape is known (see `DOCUMENTS`).
 
-Source: keys as read from released packages; see docs/semantics.md.
+Source: keys as read from released packages. docs/semantics.md, "From attributes to columns", says how they rank.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
 How a dialect is recognised, and what the values it sends are called here. Data only, like `attributes.py`.
 
-Source: scope names and values as read from released packages; see docs/semantics.md.
+Source: scope names and values as read from released packages. docs/semantics.md, "From attributes to columns", says what for.
 """
 
 from __future__ import annotations

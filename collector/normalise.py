@@ -12,7 +12,7 @@ The steps, each a SELECT over the one before (`sqltext.nested` chains them):
     read        numbers, money, times, lists; what several fields decide together (`readings.py`)
     settled     tokens in their inclusive form, status, the finished columns (`columns.py`)
 
-Source: docs/semantics.md. The obvious twin that this must equal: tests/support/normalise_twin.py.
+Source: docs/semantics.md, "From attributes to columns". The obvious twin that this must equal: tests/support/normalise_twin.py.
 """
 
 from __future__ import annotations
