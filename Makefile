@@ -76,5 +76,8 @@ format: $(VENV)/.dev-installed
 bench: $(VENV)/.dev-installed
 	@$(BIN)/python -m pytest -q -s -m bench tests/bench
 
+image:
+	@docker build --tag spanwise:$$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml) .
+
 clean:
 	rm -rf $(VENV) $(CAPTURES_VENV)* $(CAPTURE_APPS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis artifacts
