@@ -9,6 +9,7 @@ two steps is repaired by doing it all again.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -49,6 +50,8 @@ class Flusher:
         self._work.mkdir(parents=True, exist_ok=True)
         self._flushing = threading.Lock()
         self._stopping = threading.Event()
+        # after this no segment is begun
+        self._deadline = math.inf
         self._failures: dict[str, int] = {}
         self._accounted: set[str] = set()
         self._n_noted = 0
@@ -60,10 +63,10 @@ class Flusher:
 
     def stop(self) -> None:
         """Write what is there, up to `drain_seconds`; the rest is replayed at the next start."""
+        self._deadline = deadline = time.monotonic() + self._config.flush.drain_seconds
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
-        deadline = time.monotonic() + self._config.flush.drain_seconds
         while self._spool.n_pending and time.monotonic() < deadline:
             try:
                 self.flush()
@@ -105,15 +108,19 @@ class Flusher:
     def _write_all(self, segments: list[Segment]) -> None:
         """
         Write segments side by side, in any order: rows do not depend on which come first. When one cannot be written, those begun
-        are finished, the others stay in the spool, and its error is raised.
+        are finished, the others stay in the spool, and its error is raised. They stay there too when time is up.
         """
         with ThreadPoolExecutor(self._config.flush.parallel, "segment-writer") as writers:
-            begun = [writers.submit(self._write, segment) for segment in segments]
+            begun = [writers.submit(self._write_in_time, segment) for segment in segments]
             wait(begun, return_when=FIRST_EXCEPTION)
             writers.shutdown(wait=True, cancel_futures=True)
         for written in begun:
             if not written.cancelled():
                 written.result()
+
+    def _write_in_time(self, segment: Segment) -> None:
+        if time.monotonic() < self._deadline:
+            self._write(segment)
 
     def _write(self, segment: Segment) -> None:
         started = time.monotonic()

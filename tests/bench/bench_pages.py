@@ -39,6 +39,7 @@ from storage.client import Store
 from storage.metrics import Grain, write_metric_rows
 from storage.migrations import migrate
 from tests.bench import history
+from tests.support.server import wait_for
 
 ROLLOUT = "cheaper-support"
 BATCH, IN_FLIGHT = 512, 8
@@ -241,6 +242,8 @@ def measure(directory: Path, arguments: argparse.Namespace) -> None:
         if arguments.seconds:
             print(row(f"{arguments.readers} readers, mixed", readers(api, asked, arguments.readers, arguments.seconds)))
             alone = Ingestion(endpoints["otlp_grpc"], arguments.spans).run()
+            # as the first one found it
+            wait_for(lambda: not _pending(api), 300, "an empty spool")
             both: list[float] = []
             sender = Ingestion(endpoints["otlp_grpc"], arguments.spans)
             reading = threading.Thread(
@@ -252,6 +255,12 @@ def measure(directory: Path, arguments: argparse.Namespace) -> None:
             print(row(f"{arguments.readers} readers, mixed, while spans arrive", both))
             print(f"\ningestion: {alone:,.0f} spans/s alone, {together:,.0f} with readers ({together / alone:.0%})")
         print(f"load after: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
+
+
+def _pending(api: str) -> int:
+    """Items that are acknowledged and not yet queryable."""
+    balance = httpx.get(f"{api}/api/v1/ledger", timeout=60).raise_for_status().json()["balance"]
+    return sum(line["pending"] for line in balance)
 
 
 def _wait_for_verdict(api: str) -> None:

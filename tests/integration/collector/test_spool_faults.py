@@ -21,6 +21,7 @@ import pytest
 
 from collector.config import CollectorConfig, FlushConfig, SpoolConfig
 from collector.flusher import Flusher
+from collector.loader import Loader
 from collector.quarantine import drop, retry
 from collector.records import Entry
 from collector.spool import Spool, SpoolFullError, SpoolWriteError, claim_directory
@@ -90,6 +91,32 @@ def test_the_same_spans_in_another_batch_are_the_same_rows(spool: Spool, store: 
     arrived = datetime.fromtimestamp(START_NS / 1e9, UTC)
     line = read_ledger_balance(store, arrived - timedelta(hours=1), arrived + timedelta(hours=1)).row(0, named=True)
     assert (line["written"], line["superseded"], line["pending"]) == (11, 3, 0)
+
+
+def test_a_stop_leaves_for_the_next_start_what_it_has_no_time_for(
+    spool: Spool, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three_segments(spool)
+    clock = [0.0]
+    insert = Loader.insert_spans
+
+    def takes_a_quarter_minute(loader: Loader, path: Path, token: str) -> None:
+        insert(loader, path, token)
+        clock[0] += 15
+
+    monkeypatch.setattr(Loader, "insert_spans", takes_a_quarter_minute)
+    monkeypatch.setattr("collector.flusher.time.monotonic", lambda: clock[0])
+    config = CollectorConfig(flush=FlushConfig(drain_seconds=20, parallel=1))
+    Flusher(spool, store, config, tmp_path, WallClock()).stop()
+    # begun at 0 and at 15 s; at 30 s it is too late
+    assert (n_stored(store), spool.n_pending) == (6, 3)
+    spool.close()
+    monkeypatch.undo()
+    again = Spool(tmp_path / "spool", SpoolConfig())
+    make_flusher(again, store, tmp_path).flush()
+    again.close()
+    assert n_stored(store) == 9
+    assert balance(store)["written"] == 9
 
 
 def test_a_torn_tail_is_cut_and_the_rest_is_kept(spool: Spool, store: Store, tmp_path: Path) -> None:
