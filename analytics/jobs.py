@@ -90,7 +90,7 @@ class Jobs:
             progress: told 0 to 1 as it goes.
 
         Returns:
-            The run as recorded; one that failed or was stopped says why in `error` and is picked up again by the next.
+            The run as recorded; one that failed or was stopped says why in `error`, and the next one goes on, but for a rebuild.
 
         Raises:
             ValueError: no such kind, or one that needs `since` without it.
