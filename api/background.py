@@ -94,7 +94,7 @@ class BackgroundJobs:
         return None
 
     def stop(self) -> None:
-        """Finish the run that is going, forget the rest."""
+        """Wait for the run that is going (a job of the analytics room was told to end after its batch), and forget the rest."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _run(self, asked: _Asked, given: Mapping[str, Any] | None) -> None:

@@ -94,9 +94,10 @@ def purge_traces(store: Store, trace_ids: list[str]) -> list[Erased]:
 def _forget_exemplars(store: Store, trace_ids: list[str]) -> Erased:
     """Pages that people were told stay; their links to these traces go."""
     found = store.frame(_PAGES_NAMING, {"ids": trace_ids})
+    gone = set(trace_ids)
     for event_id, page in found.iter_rows():
         content = json.loads(page)
-        content["exemplars"] = [link for link in content["exemplars"] if link["trace_id"] not in trace_ids]
+        content["exemplars"] = [link for link in content["exemplars"] if link["trace_id"] not in gone]
         store.alter(
             "alert_events",
             "UPDATE page = {page:String} WHERE event_id = {event:String}",

@@ -85,7 +85,8 @@ def read_units(
         judged: only those with an outcome, and those that may be in a pair.
     """
     parameters = _of_minutes(minutes) | {"slices": slices, "slice": index}
-    frame = store.frame(load("read_judged_units" if judged else "read_units"), parameters)
+    sql = load("read_units").replace("{narrowed}", load("units_with_outcomes") if judged else "")
+    frame = store.frame(sql, parameters)
     return frame.select(pl.col(name).cast(kind) for name, kind in UNITS.items())
 
 

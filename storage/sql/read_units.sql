@@ -12,3 +12,4 @@ PREWHERE toUnixTimestamp(toStartOfHour(started_at)) IN {hours:Array(Int64)}
 WHERE toUnixTimestamp(toStartOfMinute(started_at)) IN {minutes:Array(Int64)}
     AND cityHash64(service_name, environment, model_route, model, cohort, prompt_version) % {slices:UInt32} = {slice:UInt32}
     AND NOT has(quality_flags, 'evaluator_only')
+{narrowed}
