@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.app import create_app
 from storage.client import Store
@@ -23,11 +25,41 @@ ARTIFACTS = Path(__file__).resolve().parents[2] / "artifacts" / "pages"
 _START_SECONDS = 20.0
 
 
+class Line:
+    """The application behind a line that can be slow: then a page comes in pieces, and a browser may paint what it has."""
+
+    _N_PIECES = 12
+    _PIECE_SECONDS = 0.02  # longer than a browser takes from one picture to the next
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.is_slow = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self.is_slow or scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_in_pieces(message: Message) -> None:
+            body = message.get("body", b"")
+            size = len(body) // self._N_PIECES + 1
+            while len(body) > size:
+                await send({**message, "body": body[:size], "more_body": True})
+                await asyncio.sleep(self._PIECE_SECONDS)
+                body = body[size:]
+            await send({**message, "body": body} if "body" in message else message)
+
+        # compressed, a page would be parsed in one go
+        plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        await self._app(scope | {"headers": plain}, receive, send_in_pieces)
+
+
 @dataclass(frozen=True)
 class Site:
-    """A running server; `desk` and `prices` say what people did."""
+    """A running server; `desk` and `prices` say what people did, `line` is how its answers travel."""
 
     url: str
+    line: Line
     desk: StoryDesk
     prices: StoryPrices
 
@@ -38,14 +70,15 @@ def site(store: Store) -> Iterator[Site]:
     services = story_services(store, write_rows(store))
     assert isinstance(services.alerts, StoryDesk)
     assert isinstance(services.prices, StoryPrices)
-    config = uvicorn.Config(create_app(services), host="127.0.0.1", port=0, log_level="warning", lifespan="off")
+    line = Line(create_app(services))
+    config = uvicorn.Config(line, host="127.0.0.1", port=0, log_level="warning", lifespan="off")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     wait_for(lambda: server.started or not thread.is_alive(), _START_SECONDS, "the start of the pages")
     assert server.started
     port = server.servers[0].sockets[0].getsockname()[1]
-    yield Site(f"http://127.0.0.1:{port}", services.alerts, services.prices)
+    yield Site(f"http://127.0.0.1:{port}", line, services.alerts, services.prices)
     server.should_exit = True
     thread.join(_START_SECONDS)
 
