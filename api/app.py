@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from api import errors
@@ -22,6 +21,7 @@ from api.pages.router import router as pages
 from api.problems import PROBLEM_SCHEMA
 from api.routes import alerts, data, deliveries, health, jobs, keys, metrics, prices, rollouts, scores, session, sql, traces
 from api.services import Services
+from api.whole import Whole
 from storage.sandbox import Sandbox
 
 API_PREFIX = "/api/v1"
@@ -87,9 +87,9 @@ def create_app(services: Services) -> FastAPI:
     return app
 
 
-def _fits(answer: Response) -> bool:
+def _fits(answer: object) -> bool:
     """Whether an answer is whole, and small enough to be kept for others."""
-    return not isinstance(answer, StreamingResponse) and len(answer.body) <= _MOST_BYTES
+    return isinstance(answer, Whole) and len(answer.body) <= _MOST_BYTES
 
 
 def _api() -> APIRouter:

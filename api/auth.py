@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 COOKIE = "spanwise_session"
 _MAX_PEERS = 10_000
 _MINUTE = timedelta(minutes=1)
+# between asking whether a call would wait and making it
+_SOON = timedelta(seconds=0.5)
 
 
 @dataclass
@@ -63,6 +65,12 @@ class KeyAuthenticator:
     def keys_exist(self) -> bool:
         return bool(self._current())
 
+    @property
+    def must_read(self) -> bool:
+        """Whether the next call reads the keys, or may do so if it is not made at once."""
+        with self._lock:
+            return not self._is_current(self._clock.now() + _SOON)
+
     def authenticate(self, secret: str | None, peer: str) -> ApiKey:
         """The key of `secret`; `peer` is an address as gRPC or ASGI gives it. Raises as the class says in `storage.api_keys`."""
         keys = self._current()
@@ -95,7 +103,7 @@ class KeyAuthenticator:
         now = self._clock.now()
         with self._lock:
             is_known, generation = self._read_at is not None, self._generation
-            if self._read_at is not None and timedelta(0) <= now - self._read_at < self._cache:
+            if self._is_current(now):
                 return self._keys
             if is_known:
                 # callers meanwhile go on with what is known: a store that hangs must not close the doors
@@ -111,6 +119,9 @@ class KeyAuthenticator:
             if generation == self._generation:
                 self._keys, self._read_at = keys, now
         return keys
+
+    def _is_current(self, now: datetime) -> bool:
+        return self._read_at is not None and timedelta(0) <= now - self._read_at < self._cache
 
     def _refuse_if_noisy(self, host: str) -> None:
         now = self._clock.now()

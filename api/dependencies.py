@@ -19,10 +19,15 @@ def services(request: Request) -> Services:
     return held
 
 
+async def _services(request: Request) -> Services:
+    """As a dependency: without a thread of its own."""
+    return services(request)
+
+
 def require(scope: Scope) -> Callable[..., ApiKey]:
     """A dependency that gives the caller's key, or refuses (401, 403, 429)."""
 
-    def checked(request: Request, services: Annotated[Services, Depends(services)]) -> ApiKey:
+    def checked(request: Request, services: Annotated[Services, Depends(_services)]) -> ApiKey:
         key = caller(request, services)
         if not key.allows(scope):
             raise ScopeError(scope, key)
@@ -32,7 +37,7 @@ def require(scope: Scope) -> Callable[..., ApiKey]:
     return checked
 
 
-ServicesDep = Annotated[Services, Depends(services)]
+ServicesDep = Annotated[Services, Depends(_services)]
 Reader = Annotated[ApiKey, Depends(require(Scope.READ))]
 Sender = Annotated[ApiKey, Depends(require(Scope.INGEST))]
 Admin = Annotated[ApiKey, Depends(require(Scope.ADMIN))]

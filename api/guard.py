@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,11 +12,10 @@ from api.auth import is_local_name
 from api.config import ApiConfig
 from api.errors import problem_response
 from api.problems import ProblemError
+from api.whole import Whole
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MAX_TAGGED = 4 * 2**20
-_MIN_PACKED = 4096
-_TEXTS = frozenset({"text/html", "text/csv", "application/json"})
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -111,8 +108,7 @@ class _Answer:
             start, self._held = self._held, None
             body = message.get("body", b"")
             if not message.get("more_body") and len(body) <= _MAX_TAGGED:
-                body = b"" if self._tag(start, body) else self._packed(start, body)
-                message = {"type": "http.response.body", "body": body}
+                start, message = Whole(start["headers"], body).messages(Headers(scope=self._scope))
             await self._send(start)
         await self._send(message)
 
@@ -122,34 +118,6 @@ class _Answer:
         headers.setdefault("Cache-Control", "private, no-cache")
         if self._is_https:
             headers.setdefault("Strict-Transport-Security", _HSTS)
-
-    def _packed(self, start: Message, body: bytes) -> bytes:
-        """The body, gzipped where that saves much and the caller takes it: a page of 1,000 spans is half a megabyte."""
-        headers = MutableHeaders(scope=start)
-        is_text = headers.get("content-type", "").partition(";")[0] in _TEXTS
-        takes = "gzip" in Headers(scope=self._scope).get("accept-encoding", "")
-        if is_text:
-            headers.add_vary_header("Accept-Encoding")
-        if not (is_text and takes and len(body) >= _MIN_PACKED):
-            return body
-        packed = gzip.compress(body, 4, mtime=0)
-        headers["Content-Encoding"] = "gzip"
-        headers["Content-Length"] = str(len(packed))
-        headers["ETag"] = f"W/{headers['ETag']}"
-        return packed
-
-    def _tag(self, start: Message, body: bytes) -> bool:
-        """Give the answer an ETag; True when the caller has it already, and `start` became a 304."""
-        tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
-        headers = MutableHeaders(scope=start)
-        headers["ETag"] = tag
-        known = {part.strip().removeprefix("W/") for part in Headers(scope=self._scope).get("if-none-match", "").split(",")}
-        if tag not in known and "*" not in known:
-            return False
-        start["status"] = 304
-        del headers["content-length"]
-        del headers["content-type"]
-        return True
 
 
 def _too_large(limit: int) -> ProblemError:

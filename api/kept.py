@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,11 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-# an answer costs at most a hundredth of a processor, however many ask for it; but none gets older than six times `seconds`,
-# and one that is renewed is renewed from four times `seconds` on, however long that takes
+# an answer costs at most a hundredth of a processor, however many ask for it, and all of them together at most a tenth; but none
+# gets older than six times `seconds`, and one that is renewed is renewed from five times `seconds` on, however long that takes
 _SHARE = 100
+_SHARE_OF_ALL = 10
 _OLDEST = 6
-_RENEWED = 4
+_RENEWED = 5
 # a question makes two statements at once, and an engine uses every processor for each
 _AT_ONCE = 2
 
@@ -49,6 +51,7 @@ class _Held:
     fresh_until: float
     until: float
     value: object
+    renew: Callable[[], object]
 
 
 @dataclass
@@ -61,7 +64,8 @@ class _Turn:
 
 class Kept:
     """
-    Values by key, each fresh for `seconds`, or a hundred times as long as it took to make, but not over six times `seconds`.
+    Values by key, each fresh for `seconds`, or a hundred times as long as it took to make, or ten times as long as making as many
+    like it as are kept would take; but not over six times `seconds`.
 
     With `later`, a value that is fresh no more is still given, until six times `seconds` are over, while one renewal of it is
     made (RFC 5861, stale-while-revalidate): only who asks first, or after a pause, waits. A renewal that fails takes the value
@@ -71,7 +75,7 @@ class Kept:
 
     Args:
         seconds: 0 keeps nothing.
-        most: values at a time.
+        most: values at a time; of more, those go that nobody asked for longest.
         fits: whether a value may be kept; others are made anew each time.
         later: where renewals are made; None makes none.
     """
@@ -91,7 +95,7 @@ class Kept:
         self._later = later
         self._lock = threading.Lock()
         self._turns: dict[Hashable, _Turn] = {}
-        self._values: dict[Hashable, _Held] = {}
+        self._values: OrderedDict[Hashable, _Held] = OrderedDict()
         self._renewing: set[Hashable] = set()
         self._n_changes = 0
 
@@ -107,10 +111,19 @@ class Kept:
         held = self._held(key)
         if held is None:
             with self._turn(key):
-                held = self._held(key) or self._made(key, make)
+                held = self._held(key) or self._made(key, make, renew or make)
         elif self._clock() >= held.fresh_until:
             self._renew_later(key, held, renew or make)
         return held.value  # type: ignore[return-value] # what `make` of this key returned
+
+    def held(self, key: Hashable) -> object | None:
+        """What is kept of `key`, for callers who must not wait; None: nothing is. It is renewed as what `get` gives is."""
+        held = self._held(key)
+        if held is None:
+            return None
+        if self._clock() >= held.fresh_until:
+            self._renew_later(key, held, held.renew)
+        return held.value
 
     def forget(self) -> None:
         """Somebody changed what is kept."""
@@ -119,8 +132,12 @@ class Kept:
             self._values.clear()
 
     def _held(self, key: Hashable) -> _Held | None:
-        held = self._values.get(key)
-        return held if held is not None and self._clock() < held.until else None
+        with self._lock:
+            held = self._values.get(key)
+            if held is None or self._clock() >= held.until:
+                return None
+            self._values.move_to_end(key)
+            return held
 
     @contextmanager
     def _turn(self, key: Hashable) -> Iterator[None]:
@@ -137,7 +154,7 @@ class Kept:
                 if not turn.n_users:
                     del self._turns[key]
 
-    def _made(self, key: Hashable, make: Callable[[], object]) -> _Held:
+    def _made(self, key: Hashable, make: Callable[[], object], renew: Callable[[], object]) -> _Held:
         """Make a value and keep it, if it fits and nothing was changed meanwhile; what was there before is gone."""
         n_changes, began = self._n_changes, self._clock()
         try:
@@ -147,15 +164,22 @@ class Kept:
                 self._values.pop(key, None)
             raise
         now = self._clock()
-        fresh = min(max(self._seconds, _SHARE * (now - began)), (_OLDEST if self._later is None else _RENEWED) * self._seconds)
-        held = _Held(now + fresh, now + (fresh if self._later is None else _OLDEST * self._seconds), value)
         with self._lock:
             self._values.pop(key, None)
-            self._prune()
+            fresh = self._fresh(now - began, now)
+            held = _Held(now + fresh, now + (fresh if self._later is None else _OLDEST * self._seconds), value, renew)
             # made of what was there before a change, it would outlive what it shows
             if n_changes == self._n_changes and self._fits(value):
                 self._values[key] = held
+                while len(self._values) > self._most:
+                    self._values.popitem(last=False)
         return held
+
+    def _fresh(self, took: float, now: float) -> float:
+        """Seconds for which a value is fresh that took so many to make and is kept beside the others."""
+        n_kept = 1 + sum(held.until > now for held in self._values.values())
+        longest = (_OLDEST if self._later is None else _RENEWED) * self._seconds
+        return min(max(self._seconds, took * max(_SHARE, n_kept * _SHARE_OF_ALL)), longest)
 
     def _renew_later(self, key: Hashable, old: _Held, renew: Callable[[], object]) -> None:
         with self._lock:
@@ -168,7 +192,7 @@ class Kept:
                 with self._turn(key):
                     # by now it may have been made anew, or be what nobody asks for any more
                     if self._values.get(key) is old:
-                        self._made(key, renew)
+                        self._made(key, renew, renew)
             except Exception:  # noqa: S110 # who asks next makes it, and is told what is wrong
                 pass
             finally:
@@ -176,10 +200,3 @@ class Kept:
 
         if not self._later(task):
             self._renewing.discard(key)
-
-    def _prune(self) -> None:
-        if len(self._values) >= self._most:
-            now = self._clock()
-            self._values = {key: held for key, held in self._values.items() if held.until > now}
-            if len(self._values) >= self._most:
-                self._values.clear()

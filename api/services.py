@@ -37,6 +37,11 @@ class Authenticator(Protocol):
     @property
     def keys_exist(self) -> bool: ...
 
+    @property
+    def must_read(self) -> bool:
+        """Whether the next call may wait for the store."""
+        ...
+
 
 class ScoreDoor(Protocol):
     """The collector, as the API uses it."""

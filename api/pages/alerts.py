@@ -27,11 +27,11 @@ from api.pages.words import (
     without_kind,
 )
 from api.services import Document
-from api.shared import changing, shared
+from api.shared import SharedRoute, changing, shared
 from storage.alerts import AlertState
 from storage.api_keys import Scope
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 _CONTENT: TypeAdapter[Content] = TypeAdapter(Content)
 _TIME: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)

@@ -19,7 +19,7 @@ from api.pages.words import Badge, flag_text, metric_name
 from api.quality import Report, read_report
 from api.routes.health import not_ready
 from api.services import Services
-from api.shared import shared
+from api.shared import SharedRoute, shared
 from api.times import Window, parse_window
 from storage.deliveries import read_delivery_counts
 from storage.job_runs import JobRun, JobState, read_job_runs
@@ -27,7 +27,7 @@ from storage.ledger_report import read_ledger_balance, read_ledger_rows
 from storage.quarantine import read_quarantine
 from storage.troubles import TroubleKind
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 RANGES = {"-1h": "1 hour", "-24h": "24 hours", "-7d": "7 days", "-30d": "30 days"}
 _MAX_ROWS, _ALL = 20, 200

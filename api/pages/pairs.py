@@ -20,10 +20,10 @@ from api.pages.waterfall import bounded_money
 from api.pages.words import Badge, cohort_name, judgement_badge, metric_name
 from api.pairs import failing_pairs, question_of
 from api.services import Document
-from api.shared import shared
+from api.shared import SharedRoute, shared
 from storage.pairs import read_cohorts
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 # both conversations of a pair are long: a few are read first
 _FIRST_PAIRS, _MAX_PAIRS = 5, 20

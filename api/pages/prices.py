@@ -15,10 +15,10 @@ from api import format as formats
 from api.dependencies import Admin, Reader, ServicesDep
 from api.pages.rendering import render, see
 from api.services import Document, Services
-from api.shared import changing, shared
+from api.shared import SharedRoute, changing, shared
 from storage.api_keys import Scope
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 _TIME: TypeAdapter[datetime | None] = TypeAdapter(datetime | None)
 _RATES = {

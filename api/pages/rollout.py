@@ -44,9 +44,9 @@ from api.pages.words import (
     without_kind,
 )
 from api.services import Document
-from api.shared import shared
+from api.shared import SharedRoute, shared
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 SCORECARD: TypeAdapter[Scorecard] = TypeAdapter(Scorecard)
 _DEFAULT_MARGIN = 0.03

@@ -17,9 +17,9 @@ from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import render, segment
 from api.pages.words import OUTCOMES, Badge, cohort_name, metric_name, verdict_badge, without_kind
 from api.services import Document
-from api.shared import shared
+from api.shared import SharedRoute, shared
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 VERDICT: TypeAdapter[Verdict] = TypeAdapter(Verdict)
 

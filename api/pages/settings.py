@@ -13,8 +13,9 @@ from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import render
 from api.services import Document
+from api.shared import SharedRoute, shared
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class SettingsView:
 
 
 @router.get("/settings")
+@shared
 def settings_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLResponse:
     """The effective settings."""
     view = SettingsView(settings_sections(services.settings), tuple(sorted(services.roles)))

@@ -20,10 +20,10 @@ from api.pages.waterfall import LogicalCall, SpanRow, bounded_money, logical_cal
 from api.pages.words import Badge, cohort_name, flag_text, judgement_badge
 from api.pairs import answering_span, attribute_pairs
 from api.problems import not_found
-from api.shared import shared
+from api.shared import SharedRoute, shared
 from storage.traces import WholeTrace
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 MAX_SPANS = 2_000
 # spans and evaluations follow each other within minutes, jobs within their interval

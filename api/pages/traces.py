@@ -22,11 +22,11 @@ from api.pages.waterfall import bounded_money, tokens_text
 from api.pages.words import Badge, cohort_name, metric_name
 from api.routes.traces import TraceQuery, search
 from api.services import Services
-from api.shared import shared
+from api.shared import SharedRoute, shared
 from api.times import Window, parse_window
 from storage.metrics import VERDICT_METRICS
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
 # few: each is read from wherever the matches lie
 _SHOWN = (

@@ -11,10 +11,10 @@ from api.cursor import decode_cursor, encode_cursor
 from api.dependencies import Admin, Reader, ServicesDep
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
 from api.problems import bad_value
-from api.shared import changing, shared
+from api.shared import SharedRoute, changing, shared
 from api.times import parse_duration, parse_time
 
-router = APIRouter(tags=["alerts"])
+router = APIRouter(route_class=SharedRoute, tags=["alerts"])
 
 AlertId = Annotated[str, Path(description="the alert's id", max_length=64, examples=["a1b2c3d4e5f60718"])]
 State = Literal["pending", "firing", "acknowledged", "silenced", "accepted", "resolved", "all"]

@@ -14,13 +14,13 @@ from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table
 from api.problems import absent_role, bad_value
 from api.quality import Report, read_report
 from api.services import Services
-from api.shared import changing, shared
+from api.shared import SharedRoute, changing, shared
 from api.times import Window, parse_step, parse_window
 from storage.ledger_report import read_ledger_balance, read_ledger_rows
 from storage.quality import facet_names, read_facet
 from storage.quarantine import read_quarantine
 
-router = APIRouter(tags=["data health"])
+router = APIRouter(route_class=SharedRoute, tags=["data health"])
 
 _ACTED: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/json": {"example": {"quarantine_id": "5b1c", "action": "retry", "n_items": 12}}}}

@@ -12,10 +12,10 @@ from analytics.series import DIMENSIONS, SeriesRequestError, read_series
 from api.dependencies import Reader, ServicesDep
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, listing, table
 from api.problems import ProblemError, not_found
-from api.shared import shared
+from api.shared import SharedRoute, shared
 from api.times import parse_step, parse_window, rfc3339
 
-router = APIRouter(tags=["metrics"])
+router = APIRouter(route_class=SharedRoute, tags=["metrics"])
 
 
 class SeriesQuery(BaseModel):

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from api.dependencies import Admin, Reader, ServicesDep
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
 from api.problems import ProblemError
-from api.shared import changing, shared
+from api.shared import SharedRoute, changing, shared
 
-router = APIRouter(tags=["prices"])
+router = APIRouter(route_class=SharedRoute, tags=["prices"])
 
 
 @router.get("/prices", summary="Prices", responses=TABLE_RESPONSES)

@@ -24,11 +24,11 @@ from api.negotiate import (
 )
 from api.pairs import failing_pairs, question_of
 from api.services import Document
-from api.shared import changing, shared
+from api.shared import SharedRoute, changing, shared
 from api.times import LATEST
 from storage.verdicts import read_verdict_history
 
-router = APIRouter(tags=["rollouts"])
+router = APIRouter(route_class=SharedRoute, tags=["rollouts"])
 
 Name = Annotated[str, Path(description="the rollout's name", max_length=200, examples=["refund-student"])]
 

@@ -18,12 +18,12 @@ from api.judged import read_judged_trace
 from api.negotiate import TABLE_RESPONSES, Format, FormatQuery, table, whole_or_rows, with_example
 from api.problems import ProblemError, bad_value, not_found
 from api.services import Services
-from api.shared import shared
+from api.shared import SharedRoute, shared
 from api.times import Window, parse_window
 from storage.facts import TRACE_FACTS
 from storage.traces import TraceFilter, TracePosition, position_of, search_traces
 
-router = APIRouter(tags=["traces"])
+router = APIRouter(route_class=SharedRoute, tags=["traces"])
 
 _MAX_SPANS = 20_000
 _NS_PER_MS = 1_000_000

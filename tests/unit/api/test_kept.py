@@ -114,6 +114,58 @@ def test_what_took_long_lives_longer_within_bounds(took: float, lives: float) ->
     assert kept.get("a", make) == 1
 
 
+def test_many_values_live_longer_so_that_all_of_them_together_cost_a_tenth() -> None:
+    """Twenty that take 0.06 s each: every 12 s, where one alone would be made anew every 6."""
+    watch = Watch()
+    kept = Kept(5, watch)
+
+    def make() -> float:
+        watch.now += 0.06
+        return watch.now
+
+    for number in range(20):
+        kept.get(number, make)
+    made = watch.now
+    watch.now = made + 11.9
+    assert kept.get(19, make) == made
+    watch.now = made + 12.1
+    # those made before are over, and no longer count
+    again = kept.get(19, make)
+    watch.now = again + 5.9
+    assert kept.get(19, make) == again
+    watch.now = again + 6.1
+    assert kept.get(19, make) == watch.now
+
+
+def test_of_too_many_values_those_that_are_asked_for_stay() -> None:
+    kept = Kept(60, Watch(), most=3)
+    kept.get("asked for", lambda: 0)
+    for number in range(100):
+        kept.get(number, lambda number=number: number)
+        assert kept.get("asked for", lambda: 1) == 0
+    assert list(kept._values) == [98, 99, "asked for"]
+
+
+def test_who_must_not_wait_gets_what_is_kept_or_nothing() -> None:
+    watch = Watch()
+    kept, tasks = renewing(watch)
+    assert kept.held("a") is None
+    kept.get("a", lambda: "of the caller", lambda: "of nobody")
+    assert kept.held("a") == "of the caller"
+    watch.now = 5.0
+    assert ([kept.held("a") for _ in range(3)], len(tasks)) == (["of the caller"] * 3, 1)
+    tasks.make()
+    assert kept.held("a") == "of nobody"
+    # what was renewed is renewed again as it was
+    watch.now = 10.0
+    assert (kept.held("a"), len(tasks)) == ("of nobody", 1)
+    watch.now = 35.0
+    assert kept.held("a") is None
+    kept.get("a", lambda: 1)
+    kept.forget()
+    assert kept.held("a") is None
+
+
 def test_what_does_not_fit_is_made_anew() -> None:
     made = iter(range(3))
     kept = Kept(5, fits=lambda value: value < 1)
@@ -173,7 +225,7 @@ def test_no_answer_is_given_once_it_is_six_times_as_old() -> None:
 
 
 def test_what_takes_long_is_renewed_before_it_is_too_old() -> None:
-    """A second of making would be a hundred of keeping: renewed from 20 s on, given until 30."""
+    """A second of making would be a hundred of keeping: renewed from 25 s on, given until 30."""
     watch, made = Watch(), iter(range(10))
     kept, tasks = renewing(watch)
 
@@ -182,9 +234,9 @@ def test_what_takes_long_is_renewed_before_it_is_too_old() -> None:
         return next(made)
 
     kept.get("a", make)
-    watch.now = 20.9
+    watch.now = 25.9
     assert (kept.get("a", make), len(tasks)) == (0, 0)
-    watch.now = 21.0
+    watch.now = 26.0
     assert (kept.get("a", make), len(tasks)) == (0, 1)
     watch.now = 31.0
     assert kept.get("a", make) == 1
