@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
+from fastapi.concurrency import run_in_threadpool
 
 from api.auth import caller
 from api.services import Services
@@ -24,11 +25,12 @@ async def _services(request: Request) -> Services:
     return services(request)
 
 
-def require(scope: Scope) -> Callable[..., ApiKey]:
+def require(scope: Scope) -> Callable[..., Coroutine[Any, Any, ApiKey]]:
     """A dependency that gives the caller's key, or refuses (401, 403, 429)."""
 
-    def checked(request: Request, services: Annotated[Services, Depends(_services)]) -> ApiKey:
-        key = caller(request, services)
+    async def checked(request: Request, services: Annotated[Services, Depends(_services)]) -> ApiKey:
+        may_wait = services.authenticator.must_read
+        key = await run_in_threadpool(caller, request, services) if may_wait else caller(request, services)
         if not key.allows(scope):
             raise ScopeError(scope, key)
         return key

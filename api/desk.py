@@ -28,7 +28,8 @@ _MAX_ALERTS = 10_000
 
 class Desk:
     """
-    What `api.services.AlertDesk` promises. Scorecards, gates and the list of rollouts are kept for `keep_seconds`.
+    What `api.services.AlertDesk` promises. Scorecards, gates and the list of rollouts are kept for `keep_seconds`, not longer:
+    they are parts of answers that are kept.
 
     Reading works in every process: the state is in the store. What a person does is appended there too, and the alerter,
     wherever it runs, takes it from there at its next tick.

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
-# an answer costs at most a hundredth of a processor, however many ask for it, and all of them together at most a tenth; but none
-# gets older than six times `seconds`, and one that is renewed is renewed from five times `seconds` on, however long that takes
+# an answer costs at most a hundredth of a processor, however many ask for it, and all of them together at most a tenth; but it is
+# renewed from four times `seconds` on, and given until five times `seconds`: with parts that are kept for `seconds` themselves,
+# nobody is told what is older than six times `seconds`
 _SHARE = 100
 _SHARE_OF_ALL = 10
-_OLDEST = 6
-_RENEWED = 5
+_RENEWED = 4
+_OLDEST = 5
 # a question makes two statements at once, and an engine uses every processor for each
 _AT_ONCE = 2
 
@@ -64,12 +65,12 @@ class _Turn:
 
 class Kept:
     """
-    Values by key, each fresh for `seconds`, or a hundred times as long as it took to make, or ten times as long as making as many
-    like it as are kept would take; but not over six times `seconds`.
+    Values by key, each kept for `seconds`.
 
-    With `later`, a value that is fresh no more is still given, until six times `seconds` are over, while one renewal of it is
-    made (RFC 5861, stale-while-revalidate): only who asks first, or after a pause, waits. A renewal that fails takes the value
-    away, so that who asks next is told why.
+    With `later`, each is fresh for `seconds`, or a hundred times as long as it took to make, or ten times as long as making as
+    many like it as are kept would take, but not over four times `seconds`. One that is fresh no more is still given, until five
+    times `seconds` are over, while one renewal of it is made (RFC 5861, stale-while-revalidate): only who asks first, or after a
+    pause, waits. A renewal that fails takes the value away, so that who asks next is told why.
 
     Thread-safe; a value asked for by several at once is made once. What is kept must not be changed by who gets it.
 
@@ -167,7 +168,8 @@ class Kept:
         with self._lock:
             self._values.pop(key, None)
             fresh = self._fresh(now - began, now)
-            held = _Held(now + fresh, now + (fresh if self._later is None else _OLDEST * self._seconds), value, renew)
+            until = now + self._seconds * (1 if self._later is None else _OLDEST)
+            held = _Held(now + fresh, until, value, renew)
             # made of what was there before a change, it would outlive what it shows
             if n_changes == self._n_changes and self._fits(value):
                 self._values[key] = held
@@ -177,9 +179,10 @@ class Kept:
 
     def _fresh(self, took: float, now: float) -> float:
         """Seconds for which a value is fresh that took so many to make and is kept beside the others."""
+        if self._later is None:
+            return self._seconds
         n_kept = 1 + sum(held.until > now for held in self._values.values())
-        longest = (_OLDEST if self._later is None else _RENEWED) * self._seconds
-        return min(max(self._seconds, took * max(_SHARE, n_kept * _SHARE_OF_ALL)), longest)
+        return min(max(self._seconds, took * max(_SHARE, n_kept * _SHARE_OF_ALL)), _RENEWED * self._seconds)
 
     def _renew_later(self, key: Hashable, old: _Held, renew: Callable[[], object]) -> None:
         with self._lock:

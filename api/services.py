@@ -175,7 +175,7 @@ class Services:
     settings: Document = field(default_factory=dict)
     """Effective settings, secrets masked: what `GET /api/v1/settings` and the settings page show."""
     kept: Kept = field(default_factory=lambda: Kept(0))
-    """Parts of answers that many readers ask for at once."""
+    """Parts of answers that many readers ask for at once, `api.keep_seconds` old at most."""
     answers: Kept = field(default_factory=lambda: Kept(0))
     """Whole ones; see `api.shared`."""
     version: str = ""

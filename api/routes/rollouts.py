@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.dependencies import Admin, Reader, ServicesDep
@@ -228,9 +229,9 @@ def gate(
     services: ServicesDep,
     _key: Reader,
     on: Annotated[Literal["live", "experiment"], Query(description="live traffic, or paired golden-set runs")] = "live",
-) -> dict[str, Any]:
+) -> Response:
     """`pass`, `fail` or `undetermined`, with a reason for every check. The status is 200 for all three: read `gate`."""
-    return dict(to_json(services.alerts.gate(name, on)))
+    return JSONResponse(to_json(services.alerts.gate(name, on)))
 
 
 def scorecard_rows(card: Document, part: ScorecardPart) -> Sequence[Document]:

@@ -5,7 +5,8 @@ Pages and API beside a month of history: latency one after another, with many re
 
 Fills an embedded store (`tests/bench/history.py`, and a simulated rollout whose verdict is a divergence), starts `spanwise
 serve` on it as a user would, and asks over HTTP: every page and call one request after another; then `--readers` readers at
-one request a second each; then ingestion alone; then both. Prints a table for `docs/benchmarks.md`.
+one request a second each; then, from rest each time and without a job's run in between: ingestion alone, with readers, with
+readers, alone. Prints tables for `docs/benchmarks.md`.
 """
 
 from __future__ import annotations
@@ -19,10 +20,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -39,10 +38,9 @@ from storage.client import Store
 from storage.metrics import Grain, write_metric_rows
 from storage.migrations import migrate
 from tests.bench import history
-from tests.support.server import wait_for
+from tests.bench.beside import cpu_seconds, together
 
 ROLLOUT = "cheaper-support"
-BATCH, IN_FLIGHT = 512, 8
 
 
 @dataclass
@@ -97,12 +95,12 @@ def build(directory: Path, n_traces: int, seconds: float) -> bool:
 
 
 @contextmanager
-def serving(directory: Path, keep_seconds: float) -> Iterator[dict[str, str]]:
-    """`spanwise serve` on `directory`, once the rollout has its verdict; the jobs run on, with nothing to do."""
+def serving(directory: Path, keep_seconds: float, job_interval: float = 120) -> Iterator[dict[str, str]]:
+    """`spanwise serve` on `directory`; half an interval after a first run of the jobs, with little to do, there is a verdict."""
     endpoints = directory / "data" / "endpoints.json"
     endpoints.unlink(missing_ok=True)
     command = [sys.executable, "-m", "spanwise", "serve", "--config", str(directory / "spanwise.toml")]
-    command += ["--data-dir", str(directory / "data"), "--job-interval", "120"]
+    command += ["--data-dir", str(directory / "data"), "--job-interval", str(job_interval)]
     command += ["--otlp-grpc-port", "0", "--otlp-http-port", "0", "--http-port", "0"]
     environment = os.environ | {"SPANWISE_API__KEEP_SECONDS": str(keep_seconds)}
     with (directory / "serve.log").open("wb") as log:
@@ -172,53 +170,6 @@ def one_after_another(api: str, pid: int, asked: dict[str, list[str]], requests:
             print(row(name, taken, (cpu_seconds(pid) - cpu) * 1000 / requests), flush=True)
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process so far, all of its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def readers(api: str, asked: dict[str, list[str]], n_readers: int, seconds: float) -> list[float]:
-    """Milliseconds of every request of `n_readers`, each asking once a second, all kinds in turn."""
-    paths = [path for group in asked.values() for path in group[:2]]
-    taken: list[float] = []
-    # what a page's first reader waits for is in the other table
-    with httpx.Client(base_url=api, timeout=60, headers={"Accept": "text/html,application/json"}) as client:
-        for path in paths:
-            client.get(path)
-    start = time.perf_counter() + 0.5
-
-    def read(number: int) -> None:
-        with httpx.Client(base_url=api, timeout=60, headers={"Accept": "text/html,application/json"}) as client:
-            for turn in range(int(seconds)):
-                due = start + turn + number / n_readers
-                time.sleep(max(0.0, due - time.perf_counter()))
-                began = time.perf_counter()
-                client.get(paths[(number * 7 + turn) % len(paths)])
-                taken.append((time.perf_counter() - began) * 1000)
-
-    with ThreadPoolExecutor(n_readers) as pool:
-        list(pool.map(read, range(n_readers)))
-    return taken
-
-
-class Ingestion:
-    """A client process that sends spans as fast as they are acknowledged."""
-
-    def __init__(self, address: str, n_spans: int) -> None:
-        command = [sys.executable, "-m", "tests.bench.bench_ingest", "--client", address, "--batch", str(BATCH)]
-        command += ["--spans", str(n_spans), "--in-flight", str(IN_FLIGHT)]
-        self._n_spans = n_spans // BATCH * BATCH
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        self._process.stdout.readline()
-
-    def run(self) -> float:
-        """Send; returns spans acknowledged a second."""
-        answer, _ = self._process.communicate("go\n")
-        return self._n_spans / float(json.loads(answer)["seconds"])
-
-
 def row(name: str, taken: list[float], cpu_ms: float | None = None) -> str:
     """A line of the table."""
     ranked = sorted(taken)
@@ -229,38 +180,21 @@ def row(name: str, taken: list[float], cpu_ms: float | None = None) -> str:
 
 def measure(directory: Path, arguments: argparse.Namespace) -> None:
     asked = questions(directory)
+    print(f"load before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
     with serving(directory, arguments.keep_seconds) as endpoints:
         api = endpoints["api"]
         _wait_for_verdict(api)
         declared = {"service": history.SERVICE, "baseline": "teacher", "candidate": "student"}
         httpx.put(f"{api}/api/v1/rollouts/{quote('history-pairs')}", json=declared, timeout=60).raise_for_status()
-        print(f"load before: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
-        print("| asked | median, ms | p99, ms | worst, ms | CPU, ms | requests |\n|---|---|---|---|---|---|")
         if arguments.requests:
+            print("| asked | median, ms | p99, ms | worst, ms | CPU, ms | requests |\n|---|---|---|---|---|---|")
             chosen = {name: paths for name, paths in asked.items() if arguments.only in name}
             one_after_another(api, int(endpoints["pid"]), chosen, arguments.requests)
-        if arguments.seconds:
-            print(row(f"{arguments.readers} readers, mixed", readers(api, asked, arguments.readers, arguments.seconds)))
-            alone = Ingestion(endpoints["otlp_grpc"], arguments.spans).run()
-            # as the first one found it
-            wait_for(lambda: not _pending(api), 300, "an empty spool")
-            both: list[float] = []
-            sender = Ingestion(endpoints["otlp_grpc"], arguments.spans)
-            reading = threading.Thread(
-                target=lambda: both.extend(readers(api, asked, arguments.readers, arguments.spans / alone * 1.2))
-            )
-            reading.start()
-            together = sender.run()
-            reading.join()
-            print(row(f"{arguments.readers} readers, mixed, while spans arrive", both))
-            print(f"\ningestion: {alone:,.0f} spans/s alone, {together:,.0f} with readers ({together / alone:.0%})")
-        print(f"load after: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
-
-
-def _pending(api: str) -> int:
-    """Items that are acknowledged and not yet queryable."""
-    balance = httpx.get(f"{api}/api/v1/ledger", timeout=60).raise_for_status().json()["balance"]
-    return sum(line["pending"] for line in balance)
+    if arguments.seconds:
+        # a run of the jobs would fall into one phase and not into another
+        with serving(directory, arguments.keep_seconds, job_interval=86_400) as endpoints:
+            together(endpoints, [path for group in asked.values() for path in group[:2]], arguments)
+    print(f"load after: {' '.join(f'{load:.1f}' for load in os.getloadavg())}")
 
 
 def _wait_for_verdict(api: str) -> None:
@@ -279,7 +213,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=200, help="of each kind, one after another; 0 leaves them out")
     parser.add_argument("--readers", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=20, help="of the readers; 0 leaves readers and ingestion out")
-    parser.add_argument("--spans", type=int, default=1_500_000, help="that are sent")
+    parser.add_argument("--spans", type=int, default=1_000_000, help="that are sent in each phase")
     parser.add_argument(
         "--keep-seconds", type=float, default=5, help="the server's api.keep_seconds; 0: every answer is made anew"
     )
