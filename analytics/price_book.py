@@ -184,7 +184,10 @@ def _femto_cost() -> pl.Expr:
 
     # Embeddings and rerankings answer nothing that is counted.
     no_output = pl.col("kind").is_in(["embedding", "rerank"])
-    known = ~pl.col("needs_usage") | (pl.col("input_tokens").is_not_null() & (pl.col("output_tokens").is_not_null() | no_output))
+    has_usage = pl.col("input_tokens").is_not_null() & (pl.col("output_tokens").is_not_null() | no_output)
+    # nobody asks a fee for a request that was refused; a machine that was paid by the second was held all the same
+    is_free = ~_has_usage() & (WITHOUT_USAGE == Charge.REFUSED) & (pl.col("femto_per_ns") == 0)
+    known = has_usage | ~(pl.col("needs_usage") | is_free)
     plain_input = (n("input_tokens") - n("cache_read_tokens") - n("cache_write_tokens") - n("audio_input_tokens")).clip(0)
     plain_output = (n("output_tokens") - n("reasoning_tokens") - n("audio_output_tokens")).clip(0)
     busy_ns = (pl.col("end_time") - pl.col("start_time")).dt.total_nanoseconds().clip(0)

@@ -249,7 +249,7 @@ def _flags(spans: pl.DataFrame, units: Units, facts: pl.DataFrame, lead: Rows) -
             for flag, column in (
                 (Flag.COST_FAILED_FREE, "refused"),
                 (Flag.COST_LOWER_BOUND, "broken"),
-                (Flag.USAGE_UNKNOWN, "unknown"),
+                (Flag.USAGE_UNKNOWN, "silent"),
                 (Flag.UNPRICED, "unpriced_calls"),
                 (Flag.EVALUATION_UNPRICED, "unpriced_evaluations"),
             )

@@ -330,7 +330,7 @@ def _unit(members: list[Span], trace: list[Span], facts: dict[tuple[str, str], S
     answers = [span for span in user if _fact(span, facts)["is_answer"]]
     billed = [span for span in user if span["charge"]]
     own = [span for span in user if span["usage_scope"] in ("own", "attempt")]
-    unknown = [span for span in billed if span["charge"] == "unknown"]
+    silent = [span for span in billed if span["charge"] in ("unknown", "broken")]
     unpriced = [span for span in billed if span["cost_usd"] is None and span["charge"] in ("usage", "unknown")]
 
     def of_call(answer: Span) -> list[Span]:
@@ -372,9 +372,10 @@ def _unit(members: list[Span], trace: list[Span], facts: dict[tuple[str, str], S
     flags |= {"evaluator_only"} if not user else set()
     flags |= {
         flag
-        for flag, charge in (("cost_failed_free", "refused"), ("cost_lower_bound", "broken"), ("usage_unknown", "unknown"))
-        if any(span["charge"] == charge and (span["cost_usd"] is None or charge == "unknown") for span in user)
+        for flag, charge in (("cost_failed_free", "refused"), ("cost_lower_bound", "broken"))
+        if any(span["charge"] == charge and span["cost_usd"] is None for span in user)
     }
+    flags |= {"usage_unknown"} if silent else set()
     flags |= {"unpriced"} if unpriced else set()
     judging = [span for span in members if span["is_evaluator_traffic"] and span["charge"] in ("usage", "unknown")]
     flags |= {"evaluation_unpriced"} if any(span["cost_usd"] is None for span in judging) else set()
@@ -394,8 +395,8 @@ def _unit(members: list[Span], trace: list[Span], facts: dict[tuple[str, str], S
         "n_errored_calls": sum(answer["status"] in BAD for answer in answers),
         "n_timed_out_calls": sum(any(timed_out(span) for span in of_call(answer)) for answer in answers),
         "n_retried_calls": sum(any(is_retry(span) for span in of_call(answer)) for answer in answers),
-        "input_tokens": _sum(own, "input_tokens", bool(billed) and not unknown),
-        "output_tokens": _sum(own, "output_tokens", bool(billed) and not unknown),
+        "input_tokens": _sum(own, "input_tokens", bool(billed) and not silent),
+        "output_tokens": _sum(own, "output_tokens", bool(billed) and not silent),
         "unpriced_calls": len(unpriced),
         "cost_usd": None if unpriced or not billed else sum((span["cost_usd"] or Decimal(0) for span in billed), Decimal(0)),
     }

@@ -92,6 +92,24 @@ def test_failed_calls_without_usage(changes: dict[str, Any], source: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("price", "failure", "cost", "source"),
+    [
+        # 3 s of 3.60 an hour: the machine was held, whatever came of it
+        ({"gpu_hour_usd": "3.6"}, {"status": "error", "http_status": 503}, "0.003", "configured"),
+        ({"gpu_hour_usd": "3.6"}, {"status": "timeout"}, "0.003", "configured"),
+        # a fee is for what was taken on
+        ({"request_usd": "0.25"}, {"status": "error", "http_status": 429}, "0", "failed_free"),
+        ({"request_usd": "0.25"}, {"status": "timeout"}, "0.25", "configured"),
+    ],
+)
+def test_failed_calls_of_models_that_need_no_usage(
+    price: dict[str, str], failure: dict[str, Any], cost: str, source: str
+) -> None:
+    row = priced(PriceConfig(model="student-8b", **price), input_tokens=None, output_tokens=None, **failure)
+    assert (row["cost_usd"], row["cost_source"]) == (Decimal(cost), source)
+
+
+@pytest.mark.parametrize(
     ("provider", "model", "usage"),
     [
         ("openai", "gpt-4o", {"input_tokens": 12_345, "output_tokens": 678, "cache_read_tokens": 1_000}),

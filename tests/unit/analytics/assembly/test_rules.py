@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from analytics.assembly import ASSEMBLED, PRICED, assemble_spans, summarise_traces
-from analytics.config import AssemblyRules
+from analytics.config import AssemblyRules, PriceConfig
+from analytics.price_book import PriceBook
 from storage.errors import FrameShapeError
 from storage.facts import ASSEMBLY_SPANS, TRACE_FACTS
 from tests.support.traces import frame, llm, priced, span
@@ -342,9 +343,9 @@ def test_a_route_can_be_configured_as_shadow() -> None:
     [
         ({"status": "error", "http_status": 429}, "0.000015", 0, ["attempt_inferred", "cost_failed_free"]),
         ({"status": "error", "error_type": "InternalServerError"}, "0.000015", 0, ["attempt_inferred", "cost_failed_free"]),
-        ({"status": "timeout"}, "0.000015", 0, ["attempt_inferred", "cost_lower_bound"]),
-        ({"status": "error", "http_status": 504}, "0.000015", 0, ["attempt_inferred", "cost_lower_bound"]),
-        ({"status": "ok", "finish_reasons": ["error"]}, "0.000015", 0, ["cost_lower_bound"]),
+        ({"status": "timeout"}, "0.000015", 0, ["attempt_inferred", "cost_lower_bound", "usage_unknown"]),
+        ({"status": "error", "http_status": 504}, "0.000015", 0, ["attempt_inferred", "cost_lower_bound", "usage_unknown"]),
+        ({"status": "ok", "finish_reasons": ["error"]}, "0.000015", 0, ["cost_lower_bound", "usage_unknown"]),
         ({"status": "ok"}, None, 1, ["unpriced", "usage_unknown"]),
         ({"status": "error", "http_status": 429, "tokens": (1, 1)}, "0.000017", 0, ["attempt_inferred"]),
     ],
@@ -386,6 +387,25 @@ def test_reported_cost_is_known_only_if_all_of_it_is() -> None:
     assert (facts["reported_cost_usd"], facts["cost_source"]) == (None, "mixed")
     assert facts["cost_usd"] == Decimal("0.500004000")
     assert facts["computed_cost_usd"] == Decimal("0.000006000")
+
+
+def test_a_call_that_broke_on_a_machine_paid_by_the_second_is_in_both_costs_but_its_tokens_are_unknown() -> None:
+    rows = [
+        span("app", "", 0, 9),
+        llm("slow", "app", 1, 4, request_model="student-8b", status="timeout"),
+        llm("made good", "app", 4, 5, request_model="teacher", tokens=(10, 5)),
+    ]
+    book = PriceBook(
+        [
+            PriceConfig(model="student-8b", gpu_hour_usd="3.6"),
+            PriceConfig(model="teacher", input_usd_per_mtok="10", output_usd_per_mtok="20"),
+        ]
+    )
+    [facts] = summarise_traces(book.price(assemble_spans(frame(rows), AssemblyRules()))).to_dicts()
+    # 3 s of 3.60 an hour, and 10 x 10 + 5 x 20 millionths
+    assert facts["cost_usd"] == facts["computed_cost_usd"] == Decimal("0.0032")
+    assert (facts["input_tokens"], facts["output_tokens"]) == (None, None)
+    assert facts["quality_flags"] == ["attempt_inferred", "usage_unknown"]
 
 
 def test_a_trace_without_model_calls_has_no_known_cost() -> None:
