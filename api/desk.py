@@ -12,6 +12,7 @@ from alerts import actions
 from alerts.alerter import Alerter
 from alerts.gate import in_trouble, undetermined
 from alerts.rollouts import InvalidRolloutError, Rollout, UnknownRolloutError
+from alerts.scorecard import Scorecard
 from alerts.verdict import GateResult, VerdictKind
 from api.documents import to_json
 from api.kept import Kept
@@ -88,14 +89,14 @@ class Desk:
             raise ProblemError(
                 404, "no-comparison", "nothing to compare yet", f"rollout {name!r} has no traces in both arms yet", do
             )
-        return found[0]
+        return dict(to_json(found[0]))
 
-    def _judged(self, rollout: Rollout) -> tuple[Document, Document] | None:
+    def _judged(self, rollout: Rollout) -> tuple[Scorecard, Document] | None:
         """Scorecard and gate; None before there is a comparison."""
 
-        def judged() -> tuple[Document, Document] | None:
+        def judged() -> tuple[Scorecard, Document] | None:
             found = self._evaluator.report(rollout.config, self._clock.now())
-            return found and (dict(to_json(found[0])), _gate(rollout.name, found[1]))
+            return found and (found[0], _gate(rollout.name, found[1]))
 
         return self._kept.get(("judged", rollout.name), judged)
 

@@ -25,5 +25,7 @@ def read_judged_trace(services: Services, trace_id: str, max_spans: int, *, with
 
 def judged(evaluations: pl.DataFrame, rules: EvaluatorRules) -> pl.DataFrame:
     """`evaluations` in their order, with `metric` and `failed`."""
+    if evaluations.is_empty():
+        return evaluations.drop("data_type").with_columns(metric=pl.lit(None, pl.String), failed=pl.lit(None, pl.Boolean))
     verdicts = with_verdicts(evaluations, rules).select("evaluation_id", "metric", "failed")
     return evaluations.join(verdicts, on="evaluation_id", how="left", maintain_order="left").drop("data_type")

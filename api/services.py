@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from alerts.scorecard import Scorecard
 from analytics.config import EvaluatorRules
 from api.config import ApiConfig
 from api.kept import Kept
@@ -90,11 +91,15 @@ class JobDesk(Protocol):
 
 @dataclass(frozen=True)
 class RolloutReport:
-    """A rollout with its verdict, scorecard and gate; None: nothing is compared yet, or no more."""
+    """
+    A rollout with its verdict, scorecard and gate; None: nothing is compared yet, or no more.
+
+    The scorecard is not written as a document: a page would only read it back, which takes longer than judging does.
+    """
 
     rollout: Document
     verdict: Document
-    scorecard: Document | None = None
+    scorecard: Scorecard | None = None
     gate: Document | None = None
 
 

@@ -80,7 +80,8 @@ def write_rollout(store: Store, row: RolloutRow) -> None:
 
 def read_rollouts(store: Store, now: datetime) -> list[RolloutRow]:
     """The declaration of each name in force at `now`, deleted ones left out, by name."""
-    return _rows(store.frame(load("rollouts"), {"now": now}))
+    rows = _rows(store.frame(load("rollouts"), {"now": now}))
+    return [row for row in rows if row.state is not RolloutState.DELETED]
 
 
 def read_rollout_history(store: Store, name: str) -> list[RolloutRow]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from storage.assembly import read_targets
 from storage.client import Store
 from storage.facts import TRACE_FACTS
 from storage.spans import with_readable_attributes
@@ -34,6 +35,12 @@ _FACTS_OF_WORDS = ("trace_id", "started_at", "model", "cost_usd", "duration_ns",
 _SPAN_FACTS_OF_WORDS = ("trace_id", "span_id", "is_model_call", "session_id")
 
 
+# judgements that name no trace, by what they name instead
+_UNRESOLVED = {
+    "session_ids": "target_trace_id = '' AND target_session_id IN (SELECT arrayJoin({session_ids:Array(String)}))",
+    "response_ids": "target_trace_id = '' AND target_session_id = ''"
+    " AND target_response_id IN (SELECT arrayJoin({response_ids:Array(String)}))",
+}
 # a condition on an hour and a trace id, from the names of both columns
 _Where = Callable[[str, str], str]
 
@@ -264,12 +271,28 @@ def _with_facts(records: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
 
 
 def _evaluations(store: Store, trace_ids: Sequence[str], facts: pl.DataFrame, spans: pl.DataFrame) -> pl.DataFrame:
-    targets = {
-        "trace_ids": list(trace_ids),
+    """
+    Those that name the traces, and those of their sessions or responses that were resolved to them.
+
+    Joined here: in one statement the engine would analyse each part twice, which takes it longer than reading them.
+    """
+    asked: dict[str, list[str]] = {
         "session_ids": _known(facts["session_id"].to_list() + spans["session_id"].to_list()),
         "response_ids": _known(spans["response_id"].to_list()),
     }
-    return store.frame(load("trace_evaluations"), targets)
+    others = "".join(f"\n    OR {condition}" for name, condition in _UNRESOLVED.items() if asked[name])
+    found = store.frame(load("trace_evaluations").replace("{others}", others), {"trace_ids": list(trace_ids), **asked})
+    if found.is_empty():
+        return found
+    told = read_targets(store, found["evaluation_id"].to_list()).select(
+        "evaluation_id", told_trace="trace_id", told_span="span_id"
+    )
+    joined = found.join(told, on="evaluation_id", how="left", maintain_order="left").with_columns(
+        pl.when(pl.col(f"told_{name}").fill_null("") == "").then(f"{name}_id").otherwise(f"told_{name}").alias(f"{name}_id")
+        for name in ("trace", "span")
+    )
+    is_theirs = pl.any_horizontal(pl.col(name).is_in(list(trace_ids)) for name in ("target_trace_id", "trace_id"))
+    return joined.filter(is_theirs).drop("told_trace", "told_span")
 
 
 def _hour(moment: datetime) -> int:

@@ -9,7 +9,6 @@ from datetime import datetime
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from pydantic import TypeAdapter
 
 from alerts.scorecard import Scorecard
 from alerts.verdict import GLOBAL, CostFinding, MetricGroup, Outcome, StreamFinding, StreamState, Verdict
@@ -48,7 +47,6 @@ from api.shared import SharedRoute, shared
 
 router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
-SCORECARD: TypeAdapter[Scorecard] = TypeAdapter(Scorecard)
 _DEFAULT_MARGIN = 0.03
 
 
@@ -122,8 +120,7 @@ def rollout_page(request: Request, name: str, services: ServicesDep, _key: Reade
     found = services.alerts.report(name)
     if found.scorecard is None or found.gate is None:
         return render(request, "rollout_waiting.html", found.rollout, active="/", live=True)
-    verdict, card = VERDICT.validate_python(found.verdict), SCORECARD.validate_python(found.scorecard)
-    view = rollout_view(found.rollout, verdict, card, found.gate, plane)
+    view = rollout_view(found.rollout, VERDICT.validate_python(found.verdict), found.scorecard, found.gate, plane)
     return render(request, "rollout.html", view, active="/", live=True)
 
 

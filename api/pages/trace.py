@@ -16,7 +16,7 @@ from api.content import Conversation, conversation_of
 from api.dependencies import Reader, ServicesDep
 from api.judged import read_judged_trace
 from api.pages.rendering import link, render, segment
-from api.pages.waterfall import LogicalCall, SpanRow, bounded_money, logical_calls, waterfall
+from api.pages.waterfall import COLUMNS, LogicalCall, SpanRow, bounded_money, logical_calls, waterfall
 from api.pages.words import Badge, cohort_name, flag_text, judgement_badge
 from api.pairs import answering_span, attribute_pairs
 from api.problems import not_found
@@ -28,7 +28,8 @@ router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 MAX_SPANS = 2_000
 # spans and evaluations follow each other within minutes, jobs within their interval
 _GROWING = timedelta(minutes=15)
-_BULKY = ("attributes", "attribute_types", "resource_attributes", "events", "links", "metadata", "tags")
+# of the first span, where there are no facts yet
+_ROOT = ("service_name", "cohort", "user_id", "session_id")
 COST_SOURCES = {
     "configured": "at your own price",
     "reported": "as the provider reported it",
@@ -135,8 +136,8 @@ def _is_growing(trace: WholeTrace, now: datetime) -> bool:
 
 def trace_view(trace: WholeTrace, open_span: str) -> TraceView:
     """The view model of one trace. Raises ProblemError (404) when `open_span` is none of its spans."""
-    # of a thousand spans one is opened: only its attributes become Python objects
-    spans = trace.spans.drop(_BULKY).to_dicts() if trace.spans.width else []
+    # of a thousand spans one is opened: of the others only what their rows say becomes Python objects
+    spans = trace.spans.select(*COLUMNS, *_ROOT).to_dicts() if trace.spans.width else []
     fact = trace.facts.row(0, named=True) if len(trace.facts) else {}
     root = spans[0] if spans else {}
     known = fact or root

@@ -10,6 +10,13 @@ from typing import Any
 from api import format as formats
 from api.pages.words import Badge
 
+COLUMNS = (
+    *("span_id", "parent_span_id", "name", "kind", "start_time", "end_time", "ttft_ns", "status", "is_model_call"),
+    *("request_model", "response_model", "tool_name", "model_route", "input_tokens", "output_tokens"),
+    *("cost_usd", "cost_source", "quality_flags", "logical_call_id", "attempt_index", "attempt_kind"),
+)
+"""What of a span `waterfall` and `logical_calls` read."""
+
 _MAX_DEPTH = 8
 _RESOLUTION = datetime.resolution
 _STATUSES = {

@@ -60,7 +60,7 @@ class StoryDesk:
         rollout, verdict = self.rollout(name), self.verdict(name)
         if not verdict.get("comparison_id"):
             return RolloutReport(rollout, verdict)
-        return RolloutReport(rollout, verdict, self.scorecard(name), self.gate(name))
+        return RolloutReport(rollout, verdict, story.scorecard(), self.gate(name))
 
     def rollout(self, name: str) -> Document:
         if name not in (*self.verdict_of, "summarizer"):
