@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar
 import typer
 
 import spanwise
+from api.problems import ProblemError
 from spanwise.lazy import LazyGroup, Place
 from storage.errors import SpanwiseError
 
@@ -128,12 +129,17 @@ def demo(
 
 
 def main() -> None:
-    """The entry point: an error made for people is printed as one line, without a traceback."""
+    """The entry point: an error made for people, or by the system about a file or a port, is one line, without a traceback."""
+    from spanwise import logging
+
+    # what a command does it says itself; `serve` chooses its own level
+    logging.configure("warning", "auto")
     try:
         app()
-    except SpanwiseError as error:
-        print(f"spanwise: {error}", file=sys.stderr)
-        sys.exit(1)
+    except (SpanwiseError, ProblemError) as error:
+        sys.exit(f"spanwise: {error}")
+    except OSError as error:
+        sys.exit(f"spanwise: {error.filename}: {error.strerror}" if error.filename else f"spanwise: {error}")
 
 
 if __name__ == "__main__":

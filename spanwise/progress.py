@@ -22,10 +22,11 @@ Update = Callable[[float, str], None]
 
 @contextmanager
 def bar(title: str, console: Console | None = None) -> Iterator[Update]:
-    """A bar on standard error while the block runs."""
+    """A bar on standard error while the block runs; nothing where that is no terminal."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TaskProgressColumn())
     screen = console or Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=screen) as progress:
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, *times, console=screen, disable=not screen.is_terminal) as progress:
         task = progress.add_task(title, total=1.0)
 
         def update(share: float, detail: str = "") -> None:

@@ -59,8 +59,9 @@ class Schedule:
             yield
 
     def stop(self) -> None:
-        """Start nothing more, and wait for what is running."""
-        self._scheduler.shutdown(wait=True)
+        """Start nothing more, and wait for what is running; one that was never started has nothing to stop."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
 
 
 def _guarded(tick: Tick, lock: threading.Lock) -> Callable[[], None]:

@@ -28,6 +28,7 @@ from collector.service import Collector, Endpoints
 from spanwise import endpoints
 from spanwise.clock import CompletedClock, Completion, EventClock
 from spanwise.opening import open_store
+from spanwise.ports import ports
 from spanwise.runner import Runner
 from spanwise.schedule import Schedule, Tick
 from spanwise.settings import Role, Settings, masked
@@ -111,7 +112,14 @@ class Process:
         self.endpoints: dict[str, str | int] = {}
 
     def start(self) -> None:
-        """Open every door and begin the schedule. Afterwards `endpoints.json` in the data directory says where they are."""
+        """
+        Open every door and begin the schedule. Afterwards `endpoints.json` in the data directory says where they are.
+
+        Raises:
+            PortError: something else listens where a door should be; nothing was begun.
+        """
+        for port in ports(self._settings, self._host):
+            port.try_it()
         if Role.ANALYTICS in self._roles:
             apply_retention(self._store, self._settings.storage.retention)
         otlp = self._collector.start() if self._collector else None

@@ -110,14 +110,15 @@ def copy(source: Store, target: Store, scratch: Path, progress: Progress) -> Mov
 def _manifest(directory: Path, schema: int) -> list[dict[str, Any]]:
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        made_by, entries = manifest["schema"], list(manifest["chunks"])
     except (OSError, ValueError) as error:
         raise BackupError(f"{directory} holds no complete backup: {error}") from error
-    if manifest["schema"] != schema:
+    except (LookupError, TypeError) as error:
+        raise BackupError(f"{directory / MANIFEST} is not the manifest of a backup that `spanwise backup` wrote") from error
+    if made_by != schema:
         raise BackupError(
-            f"the backup has schema {manifest['schema']}, this release {schema}; "
-            "restore with the release that made it, then upgrade"
+            f"the backup has schema {made_by}, this release {schema}; restore with the release that made it, then upgrade"
         )
-    entries: list[dict[str, Any]] = manifest["chunks"]
     return entries
 
 

@@ -37,7 +37,10 @@ def register(app: typer.Typer) -> None:
 
 def import_files(
     files: Annotated[
-        list[Path], typer.Argument(help="JSON lines or protobuf of the Collector's file exporter; .gz and .zst too", exists=True)
+        list[Path],
+        typer.Argument(
+            help="JSON lines or protobuf of the Collector's file exporter; .gz and .zst too", exists=True, dir_okay=False
+        ),
     ],
     config: Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="data directory of the embedded engine")] = None,

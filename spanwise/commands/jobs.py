@@ -50,7 +50,11 @@ def renormalize(since: Since, until: Until = None, config: Config = None, data_d
 
 def _run(kind: str, since: str, until: str | None, settings: Settings, url: str | None) -> None:
     now = WallClock().now()
-    first, last = parse_time(since, now), parse_time(until, now) if until else None
+    first, last = parse_time(since, now, "--since"), parse_time(until, now, "--until") if until else None
+    if first >= (last or now):
+        raise PermanentError(
+            f"--since {since} is not before {f'--until {until}' if until else 'now'}: no trace lies between them"
+        )
     if url is None:
         with own_store(settings) as store:
             if store is not None:
