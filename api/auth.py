@@ -77,11 +77,13 @@ class KeyAuthenticator:
         if not keys:
             if is_loopback(peer):
                 return ANONYMOUS
-            raise AuthenticationError("no API key exists yet, so only this machine may call; make one: spanwise key create")
+            raise AuthenticationError(
+                "no API key exists yet, so only this machine may call; make one there: spanwise key create --scope admin NAME"
+            )
         host = peer_host(peer)
         self._refuse_if_noisy(host)
         if not secret:
-            raise AuthenticationError("an API key is needed: send `Authorization: Bearer KEY`; make one: spanwise key create")
+            raise AuthenticationError("an API key is needed: send `Authorization: Bearer KEY`")
         found = _match(keys, secret_hash(secret))
         if found is None or found.revoked_at is not None:
             self._count_failure(host)

@@ -112,7 +112,7 @@ def _store(settings: Settings) -> Iterator[Check]:
     if keys:
         yield Check("API keys", State.GOOD, f"{len(keys)} in force")
     else:
-        yield Check("API keys", State.ATTENTION, "none: only this machine may connect", "spanwise key create --scope ingest NAME")
+        yield Check("API keys", State.ATTENTION, "none: only this machine may connect", "spanwise key create --scope admin NAME")
     store.close()
 
 

@@ -60,7 +60,7 @@ def api(settings: Settings, url: str | None = None, key: str | None = None) -> I
     def raise_problem(response: httpx.Response) -> None:
         if response.is_error:
             response.read()
-            raise InstanceError(_problem(response))
+            raise InstanceError(problem(response))
 
     hooks = {"response": [raise_problem]}
     try:
@@ -100,9 +100,16 @@ def own_store(settings: Settings) -> Iterator[Store | None]:
         store.close()
 
 
-def _problem(response: httpx.Response) -> str:
+def problem(response: httpx.Response) -> str:
+    """What an answer that is none says is wrong, and, where it is about the key, where this one came from."""
     try:
         document = response.json()
-    except ValueError:
-        return f"{response.request.url} answered {response.status_code}"
-    return str(document.get("detail") or document.get("title") or response.status_code)
+        told = str(document.get("detail") or document.get("message") or document.get("title") or response.status_code)
+    except (ValueError, AttributeError):
+        told = f"{response.request.url} answered {response.status_code}"
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        given = "check" if "authorization" in response.request.headers else "put a key in"
+        return f"{told}; {given} {KEY_VARIABLE} (no key left: stop the instance, then `spanwise key create` works on its data)"
+    if response.status_code == httpx.codes.FORBIDDEN:
+        return f"{told}; put such a key in {KEY_VARIABLE}"
+    return told

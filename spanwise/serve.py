@@ -148,7 +148,12 @@ class Process:
         host = self._settings.host
         if host == "localhost" or is_loopback(host) or self._authenticator.keys_exist:
             return host
-        log.warning("loopback_only", asked=host, why="no API key exists yet", fix="spanwise key create --scope ingest NAME")
+        log.warning(
+            "loopback_only",
+            asked=host,
+            why="no API key exists yet",
+            fix="spanwise key create --scope admin NAME, and with its secret in SPANWISE_API_KEY the others",
+        )
         return "127.0.0.1"
 
     def _make_collector(self) -> Collector | None:

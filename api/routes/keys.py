@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.dependencies import Admin, ServicesDep
 from api.documents import to_json
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
+from api.problems import ProblemError
 from storage.api_keys import ApiKey, Scope, create_key, read_keys, revoke_key
 
 log = structlog.get_logger(__name__)
@@ -37,7 +38,15 @@ def keys(request: Request, services: ServicesDep, _key: Admin, _form: FormatQuer
 
 @router.post("/keys", status_code=201, summary="Make a key")
 def create(services: ServicesDep, key: Admin, new: NewKey, response: Response) -> dict[str, Any]:
-    """`secret` is shown here once. From the first key on, every door asks for one."""
+    """`secret` is shown here once. From the first key on, every door asks for one; the first must therefore be an admin's."""
+    if Scope.ADMIN not in new.scopes and not services.authenticator.keys_exist:
+        raise ProblemError(
+            400,
+            "first-key",
+            "the first key must be an admin's",
+            "once a key exists every door asks for one, and only a key with scope admin makes another: make such a key first",
+            "spanwise key create --scope admin NAME; then, with its secret in SPANWISE_API_KEY, the others",
+        )
     made, secret = create_key(services.store, new.name, frozenset(new.scopes), services.wall_clock.now())
     services.authenticator.forget()
     log.info("key_created", key_id=made.key_id, name=made.name, scopes=sorted(made.scopes), by=key.key_id)

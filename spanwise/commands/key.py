@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 from rich.console import Console
@@ -17,6 +18,7 @@ from spanwise.instance import api, own_store
 from spanwise.settings import Settings, load
 from storage.api_keys import ApiKey, Scope, create_key, read_keys, revoke_key
 from storage.clock import WallClock
+from storage.errors import PermanentError
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
 DataDir = Annotated[Path | None, typer.Option(help="data directory of the embedded engine")]
@@ -45,12 +47,16 @@ def create(
     ] = None,
 ) -> None:
     """Make a key and print its secret, once. From the first key on every door asks for one."""
-    made = _create(load(config, {"data_dir": data_dir}), url, name, scope)
+    settings = load(config, {"data_dir": data_dir})
+    if not name.strip():
+        raise PermanentError("a key needs a name: whose it is, such as the service that sends")
     if secret_file is not None:
-        with open(secret_file, "w", encoding="utf-8", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        with _new_file(secret_file) as file:
+            made = _create(settings, url, name, scope)
             file.write(made["secret"])
         console.print(f"key {made['key_id']} for {name!r}: secret in {secret_file}", markup=False, highlight=False)
         return
+    made = _create(settings, url, name, scope)
     if as_json:
         print(json.dumps(made))
         return
@@ -90,6 +96,21 @@ def revoke(
     with api(settings, url) as client:
         client.delete(f"/api/v1/keys/{key_id}")
     console.print(f"key {key_id} is revoked")
+
+
+@contextmanager
+def _new_file(path: Path) -> Iterator[TextIO]:
+    """A file of its owner's, there before the key is made: no place for the secret, no key. Gone if the block fails."""
+    try:
+        file = open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115
+    except FileExistsError as error:
+        raise PermanentError(f"--secret-file: {path} exists, and may hold another key's secret; name a new file") from error
+    try:
+        with file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _create(settings: Settings, url: str | None, name: str, scopes: list[Scope]) -> Mapping[str, Any]:

@@ -49,7 +49,7 @@ def fill(directory: Path) -> None:
         wait_for(lambda: server.sql("SELECT count() FROM evaluations")[0][0] == 17, 90, "all verdicts")
         wait_for(lambda: server.sql("SELECT count() FROM metric_hours")[0][0] > 0, 90, "rollups")
         wait_for(lambda: server.sql("SELECT count() FROM verdicts")[0][0] > 0, 90, "a verdict")
-        key = {"name": "ci", "scopes": ["read"]}
+        key = {"name": "ci", "scopes": ["read", "admin"]}
         httpx.post(f"{server.api}/api/v1/keys", json=key).raise_for_status()
         assert server.stop() == 0
 

@@ -139,6 +139,17 @@ def test_once_a_key_was_made_everyone_needs_one(services: Services, store: Store
     assert client.get("/api/v1/metrics").status_code == 401
 
 
+def test_the_first_key_is_an_admins_or_nobody_could_make_the_next(services: Services) -> None:
+    client = make_client(services)
+    refused = client.post("/api/v1/keys", json={"name": "collector", "scopes": ["ingest", "read"]})
+    assert (refused.status_code, refused.json()["type"].rpartition("/")[2]) == (400, "first-key")
+    assert client.get("/api/v1/metrics").status_code == 200
+    secret = client.post("/api/v1/keys", json={"name": "me", "scopes": ["admin"]}).json()["secret"]
+    mine = {"Authorization": f"Bearer {secret}"}
+    second = client.post("/api/v1/keys", json={"name": "collector", "scopes": ["ingest"]}, headers=mine)
+    assert second.status_code == 201
+
+
 def test_the_secret_is_not_stored(store: Store) -> None:
     _, secret = create_key(store, "k", frozenset({Scope.READ}), NOW)
     assert secret.removeprefix("sw_") not in str(store.frame("SELECT * FROM api_keys").to_dicts())
