@@ -185,8 +185,7 @@ def _not_known(finding: StreamFinding, context: Context) -> str:
     parts = [f"{_name(s)} in {_where(s)} still {s.note or 'collecting'}" for s in here[:3]]
     guards = [guard.sentence for guard in context.guards if guard.is_active]
     parts.append("; ".join(guards) if guards else "no guard active")
-    text = ". ".join(parts) + "."
-    return text[0].upper() + text[1:]
+    return ". ".join(part[0].upper() + part[1:] for part in parts) + "."
 
 
 def _action(finding: StreamFinding, kind: VerdictKind, context: Context) -> str:

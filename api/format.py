@@ -138,6 +138,11 @@ def score(value: float | None) -> str:
     return UNKNOWN if value is None or not math.isfinite(value) else f"{value:.3f}"
 
 
+def sentence(text: str) -> str:
+    """A text with a capital at its beginning, and every name in it as it is written."""
+    return text[:1].upper() + text[1:]
+
+
 def _percent_digits(value: float) -> int:
     return 2 if 0 < abs(value) < 0.995 else 1
 

@@ -183,6 +183,8 @@ class Services:
     """Parts of answers that many readers ask for at once, `api.keep_seconds` old at most."""
     answers: Kept = field(default_factory=lambda: Kept(0))
     """Whole ones; see `api.shared`."""
+    otlp_http: str = "http://127.0.0.1:4318"
+    """Where OTLP over HTTP is taken in; people may reach the machine by another name."""
     version: str = ""
     started_at: datetime | None = None
     wall_clock: Clock = field(default_factory=WallClock)

@@ -124,7 +124,7 @@ class Process:
             apply_retention(self._store, self._settings.storage.retention)
         otlp = self._collector.start() if self._collector else None
         self._schedule.start()
-        self._web = self._open_web()
+        self._web = self._open_web(otlp)
         self._announce(otlp)
 
     def stop(self) -> None:
@@ -205,7 +205,7 @@ class Process:
     def _strip(self) -> None:
         strip_content(self._store, self._settings.storage.retention)
 
-    def _open_web(self) -> _WebServer:
+    def _open_web(self, otlp: Endpoints | None) -> _WebServer:
         settings = self._settings
         reads = self._store.limited(settings.api.query_limits())
         services = Services(
@@ -221,6 +221,7 @@ class Process:
             roles=frozenset(role.value for role in self._roles),
             evaluators=settings.analytics.evaluation,
             settings=masked(settings),
+            otlp_http=otlp.otlp_http if otlp else f"http://127.0.0.1:{settings.otlp_http_port}",
             version=spanwise.__version__,
             started_at=datetime.now(UTC),
         )

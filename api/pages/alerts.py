@@ -253,7 +253,7 @@ def _facts(content: Content) -> tuple[tuple[str, str], ...]:
         ("Not known", content.not_known),
         ("Do", content.action),
     )
-    return tuple((label, typeset(text)) for label, text in pairs if text)
+    return tuple((label, formats.sentence(typeset(text))) for label, text in pairs if text)
 
 
 def _evidence(stream: StreamLine, rollout: str) -> Evidence:

@@ -29,7 +29,7 @@ from storage.troubles import TroubleKind
 
 router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 
-RANGES = {"-1h": "1 hour", "-24h": "24 hours", "-7d": "7 days", "-30d": "30 days"}
+RANGES = {"-1h": "hour", "-24h": "24 hours", "-7d": "7 days", "-30d": "30 days"}
 _MAX_ROWS, _ALL = 20, 200
 _GOOD, _WARN = 0.98, 0.9
 # the longest first

@@ -17,7 +17,7 @@ from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.rendering import link, render, segment
 from api.pages.waterfall import bounded_money
-from api.pages.words import Badge, cohort_name, judgement_badge, metric_name
+from api.pages.words import Badge, cohort_name, is_no_failure, judgement_badge, metric_name
 from api.pairs import failing_pairs, question_of
 from api.services import Document
 from api.shared import SharedRoute, shared
@@ -170,7 +170,7 @@ def _side(side: Document) -> Side:
             for title, part in (("Prompt", "prompt"), ("Completion", "completion"))
         ),
         has_words=bool(side["prompt"] or side["completion"]),
-        judgements=tuple(_judgement(evaluation) for evaluation in side["evaluations"]),
+        judgements=tuple(_judgement(evaluation) for evaluation in sorted(side["evaluations"], key=is_no_failure)),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from alerts.verdict import CostCohort, StreamFinding, StreamState
 from api import format as formats
-from api.pages.words import STATES, cohort_name
+from api.pages.words import cohort_name, stream_badge
 
 _RATIO_TICKS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0)
 _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
@@ -237,4 +237,4 @@ def _title(stream: StreamFinding, cost: CostCohort) -> str:
         else f"{formats.ratio(cost.ratio)}, range still collecting"
     )
     traffic = f"{formats.count(stream.candidate.n_units)} candidate and {formats.count(stream.baseline.n_units)} baseline traces"
-    return f"{cohort_name(stream.cohort)}: failures {difference}; cost {ratio}; {traffic}; {STATES[stream.state].text.lower()}"
+    return f"{cohort_name(stream.cohort)}: failures {difference}; cost {ratio}; {traffic}; {stream_badge(stream).text.lower()}"

@@ -100,6 +100,7 @@ def environment() -> Environment:
         "day",
         "machine_time",
         "score",
+        "sentence",
     ):
         env.filters[name] = getattr(formats, name)
     env.filters["with_query"] = with_query

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -48,7 +49,7 @@ class RolloutLine:
 
 @dataclass(frozen=True)
 class RolloutsView:
-    """The list, most urgent first; `otlp_http` and `otlp_grpc`: where spans go, for the empty state."""
+    """The list, most urgent first; `otlp_http`: where spans go, for the empty state."""
 
     lines: tuple[RolloutLine, ...]
     otlp_http: str
@@ -59,9 +60,15 @@ class RolloutsView:
 def rollouts_page(request: Request, services: ServicesDep, _key: Reader) -> HTMLResponse:
     """Every rollout, most urgent first."""
     lines = tuple(rollout_line(rollout, verdict) for rollout, verdict in services.alerts.overview())
-    host = request.url.hostname or "127.0.0.1"
-    view = RolloutsView(tuple(sorted(lines, key=_urgency)), f"http://{host}:4318")
+    view = RolloutsView(tuple(sorted(lines, key=_urgency)), _as_reached(services.otlp_http, request))
     return render(request, "rollouts.html", view, active="/", live=True)
+
+
+def _as_reached(door: str, request: Request) -> str:
+    """Another door of this machine, under the name by which the reader reached this one."""
+    host = request.url.hostname or "127.0.0.1"
+    there = urlsplit(door)
+    return there._replace(netloc=f"[{host}]:{there.port}" if ":" in host else f"{host}:{there.port}").geturl()
 
 
 def rollout_line(rollout: Document, verdict: Document) -> RolloutLine:

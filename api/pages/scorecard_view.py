@@ -10,7 +10,7 @@ from alerts.scorecard import Scorecard, SeriesPoint
 from alerts.verdict import GLOBAL, ArmCounts, CostCohort, MetricGroup, StreamFinding, StreamState
 from api import format as formats
 from api.pages.rendering import link, segment
-from api.pages.words import STATES, Badge, cohort_name, in_cohort, metric_name
+from api.pages.words import RISE, RISE_NOTE, STATES, Badge, cohort_name, in_cohort, metric_name, stream_badge
 from storage.metrics import VERDICT_METRICS
 
 _URGENCY = (StreamState.PAGED, StreamState.SUSPECTED, StreamState.NO_HARM_SEEN, StreamState.COLLECTING)
@@ -119,7 +119,7 @@ def _metric_table(rollout: str, service: str, route: str, rows: Sequence[StreamF
         name=name,
         is_quality=first.group == MetricGroup.QUALITY,
         is_open=worst in (StreamState.PAGED, StreamState.SUSPECTED),
-        badge=STATES[worst],
+        badge=RISE if worst == StreamState.NO_HARM_SEEN and any(stream_badge(row) is RISE for row in rows) else STATES[worst],
         summary="; ".join(parts),
         lines=tuple(_score_line(rollout, service, route, row) for row in ordered),
     )
@@ -135,7 +135,7 @@ def _score_line(rollout: str, service: str, route: str, row: StreamFinding) -> S
         is_global=is_global,
         is_high_value=row.is_high_value,
         is_harmed=is_harmed,
-        badge=STATES[row.state],
+        badge=stream_badge(row),
         baseline_rate=formats.percent(row.baseline.rate),
         baseline_counts=_counts(row.baseline),
         candidate_rate=formats.percent(row.candidate.rate),
@@ -143,7 +143,7 @@ def _score_line(rollout: str, service: str, route: str, row: StreamFinding) -> S
         difference_range=_range(row),
         difference_point=_point(row),
         coverage=_coverage(row),
-        note=row.note,
+        note=row.note or (RISE_NOTE if stream_badge(row) is RISE else ""),
         pairs_href=link(
             f"/rollouts/{segment(rollout)}/pairs", {"cohort": cohort, "metric": row.metric, "evaluator": row.evaluator}
         ),
@@ -193,7 +193,7 @@ def cost_lines(costs: Iterable[CostCohort]) -> tuple[CostLine, ...]:
 
 def _cost_line(cost: CostCohort) -> CostLine:
     interval, capped = cost.interval, cost.interval_capped
-    notes = (["certified cheaper"] if cost.certified_cheaper else []) + (["indicative"] if cost.indicative else [])
+    notes = (["certified cheaper"] if cost.certified_cheaper else []) + (["indicative: few traces"] if cost.indicative else [])
     return CostLine(
         name=cohort_name(cost.cohort),
         is_global=cost.cohort == GLOBAL,

@@ -17,7 +17,7 @@ from api.dependencies import Reader, ServicesDep
 from api.judged import read_judged_trace
 from api.pages.rendering import link, render, segment
 from api.pages.waterfall import COLUMNS, LogicalCall, SpanRow, bounded_money, logical_calls, waterfall
-from api.pages.words import Badge, cohort_name, flag_text, judgement_badge
+from api.pages.words import Badge, cohort_name, flag_text, is_no_failure, judgement_badge
 from api.pairs import answering_span, attribute_pairs
 from api.problems import not_found
 from api.shared import SharedRoute, shared
@@ -30,6 +30,7 @@ MAX_SPANS = 2_000
 _GROWING = timedelta(minutes=15)
 # of the first span, where there are no facts yet
 _ROOT = ("service_name", "cohort", "user_id", "session_id")
+_SAYS_THE_BADGE = frozenset({"pass", "passed", "fail", "failed"})
 COST_SOURCES = {
     "configured": "at your own price",
     "reported": "as the provider reported it",
@@ -159,7 +160,7 @@ def trace_view(trace: WholeTrace, open_span: str) -> TraceView:
         rows=waterfall(spans),
         n_spans=max(fact.get("n_spans", 0), len(spans)),
         calls=logical_calls(spans),
-        judgements=tuple(_judgement(row, base) for row in trace.evaluations.iter_rows(named=True)),
+        judgements=tuple(_judgement(row, base) for row in sorted(trace.evaluations.iter_rows(named=True), key=is_no_failure)),
         detail=_detail(trace.spans, _chosen(spans, open_span)["span_id"]) if spans else None,
         has_facts=bool(fact),
         same_session=link("/traces", {"session": known.get("session_id", ""), "from": "-30d"}) if known.get("session_id") else "",
@@ -215,7 +216,7 @@ def _judgement(row: Mapping[str, Any], base: str) -> Judgement:
         name=row["name"],
         badge=judgement_badge(row["metric"] or "", row["failed"], has_error=bool(row["evaluator_error"])),
         score=formats.score(row["score"]) if row["score"] is not None else "",
-        label=row["label"],
+        label=row["label"] if row["label"].lower() not in _SAYS_THE_BADGE else "",
         by=" ".join(filter(None, (kind, row["evaluator_version"]))),
         explanation=row["explanation"] or row["evaluator_error"],
         span_href=f"{base}?span={row['span_id']}#span" if row["span_id"] else "",

@@ -40,7 +40,7 @@ _LISTS = frozenset({"service", "environment", "route", "model", "cohort", "promp
 
 FLAGS = {"retried": "Retried", "fell_back": "Fell back", "timed_out": "Timed out", "errored": "Errored", "unpriced": "Unpriced"}
 FACETS = {"service": "Service", "route": "Route", "cohort": "Cohort"}
-RANGES = {"-1h": "1 hour", "-24h": "24 hours", "-7d": "7 days", "-30d": "30 days"}
+RANGES = {"-1h": "hour", "-24h": "24 hours", "-7d": "7 days", "-30d": "30 days"}
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from alerts.verdict import GLOBAL, GuardKind, Outcome, StreamState, VerdictKind
+from alerts.verdict import GLOBAL, GuardKind, Outcome, StreamFinding, StreamState, VerdictKind
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ STATES = {
     StreamState.SUSPECTED: Badge("Suspected", "warn", "question"),
     StreamState.PAGED: Badge("Worse", "bad", "alert"),
 }
+
+RISE = Badge("Rise, not paged", "warn", "gauge")
+RISE_NOTE = "the range lies above 0, by too little to page"
 
 GUARDS = {
     GuardKind.PROMPT_CONFOUNDED: "Prompt changed with the model",
@@ -129,6 +134,11 @@ def judgement_badge(metric: str, failed: bool | None, *, has_error: bool) -> Bad
     return Badge(happened, "bad", "cross") if failed else Badge(not_happened, "good", "check")
 
 
+def is_no_failure(evaluation: Mapping[str, Any]) -> bool:
+    """Orders evaluations: what failed is what one comes for."""
+    return evaluation["failed"] is not True
+
+
 def flag_text(flag: str) -> str:
     """A data-quality flag in words; one of a newer version is shown as it is."""
     return _FLAGS.get(flag, flag.replace("_", " "))
@@ -141,6 +151,17 @@ def metric_name(metric: str, evaluator: str = "") -> str:
         return f"{evaluator} failures"
     name = _METRICS.get(base, base.replace("_", " ").capitalize())
     return f"{name} ({evaluator})" if evaluator else name
+
+
+def stream_badge(stream: StreamFinding) -> Badge:
+    """
+    The state of a stream.
+
+    A page needs a rise of at least `alerts.method.effect_floor`, and more evidence than a range does. A stream whose range
+    lies above 0 all the same pages nobody, but "no harm seen" would be untrue of it.
+    """
+    is_above = stream.interval is not None and stream.interval.low > 0
+    return RISE if is_above and stream.state == StreamState.NO_HARM_SEEN else STATES[stream.state]
 
 
 def stream_name(stream_id: str) -> str:
@@ -165,6 +186,7 @@ def typeset(text: str) -> str:
     """A sentence that also goes into terminals and messages, with the signs that print has for it."""
     text = re.sub(r"(?<![^\s(])-(?=\d)", "\u2212", text)
     text = re.sub(r"(?<=\d)x(?=[\s,.;)]|$)", "×", text)
+    text = re.sub(r"(?<=\d) (?=(%|pp)(\W|$))", "\u00a0", text)
     return re.sub(r"\b10\^(\d+)", lambda found: "10" + found[1].translate(_RAISED), text)
 
 

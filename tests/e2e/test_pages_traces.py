@@ -81,10 +81,19 @@ def test_search_works_without_javascript_and_goes_on_to_older_traces(open_contex
     expect(page.locator("tbody tr")).to_have_count(1)
 
 
-@pytest.mark.parametrize("path", ["/traces/" + "9" * 32, "/traces?from=banana", "/rollouts/nobody", "/alerts/nothing"])
-def test_what_is_not_there_is_said_in_a_page_that_leads_on(page: Page, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "on"),
+    [
+        ("/traces/" + "9" * 32, "Traces"),
+        ("/traces?from=banana", "Traces"),
+        ("/rollouts/nobody", "Rollouts"),
+        ("/alerts/nothing", "Alerts"),
+        ("/nothing", "Rollouts"),
+    ],
+)
+def test_what_is_not_there_is_said_in_a_page_that_leads_on(page: Page, path: str, on: str) -> None:
     response = page.goto(path)
     assert response is not None
     assert response.status in (400, 404)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
-    expect(page.get_by_role("main").get_by_role("link", name="Rollouts")).to_be_visible()
+    expect(page.get_by_role("main").get_by_role("link", name=on)).to_be_visible()

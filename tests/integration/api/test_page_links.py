@@ -199,6 +199,24 @@ def test_a_fresh_install_says_how_to_send_the_first_span(client: TestClient) -> 
     assert "rollout.route" in text
 
 
+def test_the_first_span_goes_where_spans_are_taken_in_by_the_name_the_reader_used(store: Store) -> None:
+    services = replace(story_services(store), otlp_http="https://0.0.0.0:14318")
+    services.alerts.rollouts = list  # type: ignore[method-assign]
+    app = create_app(services)
+    for base_url, told in (("http://localhost:8080", "https://localhost:14318"), ("http://[::1]:8080", "https://[::1]:14318")):
+        text = TestClient(app, base_url=base_url, client=("127.0.0.1", 50000)).get("/", headers=_PAGE_ACCEPT).text
+        assert f"OTEL_EXPORTER_OTLP_ENDPOINT={told}\n" in text
+        assert f"{told}/v1/traces" in text
+
+
+def test_a_problem_leaves_names_as_they_are_and_leads_back(client: TestClient) -> None:
+    text = client.get("/traces", params={"from": "Blah"}, headers=_PAGE_ACCEPT).text
+    assert "from=&#39;Blah&#39; is not an RFC 3339 time" in text
+    assert "Send from as an RFC 3339 time with a zone (2026-03-01T10:00:00Z)" in text
+    assert '<a class="button" href="/traces">Traces</a>' in text
+    assert '<a class="button" href="/">Rollouts</a>' in client.get("/rollouts/nobody", headers=_PAGE_ACCEPT).text
+
+
 def test_a_few_pairs_are_shown_and_the_others_are_a_link_away(client: TestClient, store: Store) -> None:
     for number in range(7):
         write_failure(store, f"{0xFA11ED00 + number:032x}", story.LOSING)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from alerts.scorecard import Scorecard
-from alerts.verdict import GuardFinding, GuardKind, VerdictKind
+from alerts.verdict import GuardFinding, GuardKind, Interval, MetricGroup, VerdictKind
 from api.documents import to_json
 from api.pages.rollout import rollout_view
 from api.pages.rollouts import VERDICT, rollout_line
@@ -75,6 +75,19 @@ def test_what_is_collecting_shows_no_number_of_its_own() -> None:
     press = next(line for line in tables[0].lines if line.cohort == "press")
     assert (press.difference_range, press.difference_point) == ("collecting", "")
     assert press.note == "31 of 50 units per arm"
+
+
+def test_a_range_above_zero_that_pages_nobody_is_not_called_harmless() -> None:
+    steady = replace(
+        story.finding("billing_question", "fallback", "", MetricGroup.OPERATIONS), interval=Interval(-0.002, 0.004, 0.05)
+    )
+    rising = replace(
+        story.finding("billing_question", "retry", "", MetricGroup.OPERATIONS), interval=Interval(0.001, 0.004, 0.05)
+    )
+    tables = {table.name: table for table in metric_tables(story.ROLLOUT, "support-agent", "student", (steady, rising))}
+    assert (tables["Fallbacks"].badge.text, tables["Fallbacks"].lines[0].badge.text) == ("No harm seen", "No harm seen")
+    assert (tables["Retries"].badge.text, tables["Retries"].lines[0].badge.text) == ("Rise, not paged", "Rise, not paged")
+    assert tables["Retries"].lines[0].note == "the range lies above 0, by too little to page"
 
 
 def test_a_line_of_the_list_names_the_worst_cohort() -> None:

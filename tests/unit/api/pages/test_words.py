@@ -9,7 +9,9 @@ from api.pages.words import judgement_badge, stream_name, typeset, without_kind
 @pytest.mark.parametrize(
     ("told", "printed"),
     [
-        ("(global -0.4 to +2.3 pp)", "(global −0.4 to +2.3 pp)"),
+        ("(global -0.4 to +2.3 pp)", "(global −0.4 to +2.3\u00a0pp)"),
+        ("34.1 % vs 9.0 %, +1.0 pp", "34.1\u00a0% vs 9.0\u00a0%, +1.0\u00a0pp"),
+        ("3 ppm of model 7 pppp", "3 ppm of model 7 pppp"),
         ("0.27x (0.26 to 0.28) at equal mix", "0.27× (0.26 to 0.28) at equal mix"),
         ("Evidence 10^12 to 1", "Evidence 10¹² to 1"),
         ("student-8b-v1, mixtral-8x7b and 4x-5 keep their names", "student-8b-v1, mixtral-8x7b and 4x-5 keep their names"),
