@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from analytics.config import PriceConfig
@@ -24,10 +24,9 @@ class PriceEntry:
     recorded_at: datetime | None
 
     def document(self, *, is_current: bool) -> dict[str, Any]:
-        """As the API shows it."""
-        said = self.price.model_dump(mode="json", exclude_none=True)
-        recorded_at = self.recorded_at.isoformat() if self.recorded_at else None
-        return said | {"author": self.author, "recorded_at": recorded_at, "is_current": is_current}
+        """As the API shows it; times are times."""
+        said = self.price.model_dump(mode="json", exclude_none=True) | {"effective_from": self.price.effective_from}
+        return said | {"author": self.author, "recorded_at": self.recorded_at, "is_current": is_current}
 
 
 class PriceHistory:
@@ -68,7 +67,7 @@ class PriceHistory:
             ValueError: it is no price.
         """
         entry = PriceConfig.model_validate(dict(price))
-        write_price_row(
+        recorded_at = write_price_row(
             self._store, entry.price_id, entry.model, entry.provider, entry.effective_from, entry.model_dump_json(), author
         )
-        return PriceEntry(entry, author, datetime.now(UTC)).document(is_current=True)
+        return PriceEntry(entry, author, recorded_at).document(is_current=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -64,13 +66,16 @@ def _write_json(answer: Answer, batches: Iterator[pa.RecordBatch], target: IO[by
 
 
 def _write_csv(answer: Answer, batches: Iterator[pa.RecordBatch], target: IO[bytes]) -> None:
-    target.write(pl.DataFrame(schema=[column.name for column in answer.columns]).write_csv().encode())
+    header = io.StringIO()
+    csv.writer(header, lineterminator="\n").writerow(column.name for column in answer.columns)
+    target.write(header.getvalue().encode("utf-8", "surrogatepass"))
     for batch in batches:
         frame = csv_ready(_frame(batch))
         target.write(frame.write_csv(include_header=False, datetime_format="%Y-%m-%dT%H:%M:%S%.9fZ").encode())
 
 
 def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
-    frame = pl.from_arrow(batch)
+    """The rows under their columns' positions: SQL may name two columns alike, a frame may not."""
+    frame = pl.from_arrow(batch.rename_columns([str(position) for position in range(batch.num_columns)]))
     assert isinstance(frame, pl.DataFrame)
     return frame

@@ -15,6 +15,7 @@ from fastapi.staticfiles import StaticFiles
 
 from api import errors
 from api.auth import Sessions
+from api.errors import API_PREFIX
 from api.guard import Guard
 from api.kept import Kept, Renewals
 from api.pages.router import router as pages
@@ -24,7 +25,6 @@ from api.services import Services
 from api.whole import Whole
 from storage.sandbox import Sandbox
 
-API_PREFIX = "/api/v1"
 # what is kept for other readers; the page of a trace of 1,000 spans is half a megabyte
 _MOST_ANSWERS = 100
 _MOST_BYTES = 1_000_000

@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Literal, cast
 
+from pydantic import ValidationError
+
 from alerts import actions
 from alerts.alerter import Alerter
+from alerts.config import RolloutConfig
 from alerts.gate import in_trouble, undetermined
 from alerts.rollouts import InvalidRolloutError, Rollout, UnknownRolloutError
 from alerts.scorecard import Scorecard
@@ -18,6 +21,7 @@ from api.documents import to_json
 from api.kept import Kept
 from api.problems import ProblemError, bad_value, not_found
 from api.services import Document, RolloutReport
+from api.validation import wrong_fields
 from storage.alerts import AlertRow, AlertState, Subject, SubjectKind, read_alert, read_alerts, read_silences
 from storage.client import Store
 from storage.clock import Clock, WallClock
@@ -73,6 +77,8 @@ class Desk:
         try:
             return self._changed(self._registry.declare(fields, actor, reason))
         except InvalidRolloutError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise wrong_fields(error.__cause__.errors(), lambda _where: list(RolloutConfig.model_fields)) from error
             wrong = [{"field": field, "problem": problem} for field, problem in error.problems.items()]
             raise ProblemError(
                 422, "wrong-fields", "wrong fields", str(error), "correct the fields named", {"fields": wrong}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request
@@ -13,13 +12,14 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from api.problems import ProblemError, unavailable
+from api.validation import Names, wrong_fields
 from storage.api_keys import AuthenticationError, ScopeError, TooManyFailuresError, UnknownKeyError
 from storage.errors import PermanentError, QueryLimitError, RetryableError, StoreRefusedError
 
 log = structlog.get_logger(__name__)
 
+API_PREFIX = "/api/v1"
 PROBLEM_TYPE = "application/problem+json"
-_MAX_WRONG = 20
 
 
 def install(app: FastAPI) -> None:
@@ -40,13 +40,13 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
     return Response(body, problem.status, media_type=PROBLEM_TYPE, headers=dict(problem.headers))
 
 
-def to_problem(error: Exception) -> ProblemError:
-    """What an exception means to a caller."""
+def to_problem(error: Exception, names: Names) -> ProblemError:
+    """What an exception means to a caller; `names` are those the request could have used."""
     match error:
         case ProblemError():
             return error
         case RequestValidationError():
-            return _wrong_fields(error.errors())
+            return wrong_fields(error.errors(), names)
         case HTTPException():
             return _of_status(error)
         case AuthenticationError():
@@ -85,19 +85,27 @@ def _internal() -> ProblemError:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
-    problem = to_problem(error)
+    problem = to_problem(error, _names(request))
     if problem.status >= 500 and problem.kind == "internal":
         log.error("request_failed", path=request.url.path, method=request.method, exc_info=error)
     return problem_response(request, problem)
 
 
-def _wrong_fields(errors: Sequence[Any]) -> ProblemError:
-    wrong = [
-        {"field": ".".join(str(part) for part in error["loc"]), "problem": str(error["msg"])[:300]}
-        for error in errors[:_MAX_WRONG]
-    ]
-    detail = "; ".join(f"{entry['field']}: {entry['problem']}" for entry in wrong)
-    return ProblemError(422, "wrong-fields", "wrong fields", detail, "see /api/v1/openapi.json for the shape", {"fields": wrong})
+def _names(request: Request) -> Names:
+    """What the route's own description names."""
+
+    def named(where: str) -> Sequence[str]:
+        prefix = API_PREFIX if request.url.path.startswith(API_PREFIX) else ""
+        path = prefix + getattr(request.scope.get("route"), "path", "")
+        described = request.app.openapi()
+        operation = described["paths"].get(path, {}).get(request.method.lower(), {})
+        if where == "query":
+            return [parameter["name"] for parameter in operation.get("parameters", ()) if parameter["in"] == "query"]
+        content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+        shape = str(content.get("schema", {}).get("$ref", "")).rpartition("/")[2]
+        return list(described["components"]["schemas"].get(shape, {}).get("properties", ()))
+
+    return named
 
 
 def _of_status(error: HTTPException) -> ProblemError:

@@ -55,6 +55,13 @@ def bad_value(parameter: str, value: object, expected: str) -> ProblemError:
     return ProblemError(400, "bad-value", "bad value", detail, f"send {parameter} as {expected}", {"parameter": parameter})
 
 
+def not_given(parameter: str, what: str) -> ProblemError:
+    """400 for something that has to be said; `what` it is."""
+    return ProblemError(
+        400, "bad-value", "bad value", f"{parameter} is not given: {what}", f"send {parameter}", {"parameter": parameter}
+    )
+
+
 def unavailable(detail: str, do: str = "try again in a few seconds", retry_after: int = 2) -> ProblemError:
     """503 for what may work later."""
     return ProblemError(503, "unavailable", "not available now", detail, do, headers={"Retry-After": str(retry_after)})

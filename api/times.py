@@ -70,8 +70,8 @@ def parse_window(start: str, end: str, now: datetime) -> Window:
 
 
 def rfc3339(moment: datetime) -> str:
-    """A UTC time as every answer writes it: `2026-03-01T10:00:00.000000Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """A UTC time as every answer writes it, whatever knew it how finely: `2026-03-01T10:00:00.000000000Z`."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "000Z"
 
 
 def _parsed(text: str, now: datetime) -> datetime | None:

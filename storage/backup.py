@@ -11,7 +11,7 @@ from typing import Any
 
 from storage.chunks import NOTHING, Chunk, Fingerprint, chunks, data_tables, export, fingerprint, replace
 from storage.client import Store
-from storage.errors import PermanentError
+from storage.errors import PermanentError, StoreRefusedError
 from storage.migrations import schema_version
 
 MANIFEST = "manifest.json"
@@ -73,7 +73,7 @@ def restore(store: Store, directory: Path, progress: Progress) -> Moved:
         if fingerprint(store, chunk) == expected:
             n_skipped += 1
             continue
-        replace(store, chunk, directory / chunk.file_name)
+        _replaced(store, chunk, directory / chunk.file_name)
         if (found := fingerprint(store, chunk)) != expected:
             raise BackupError(f"{chunk.file_name}: restored {found.n_rows} rows, expected {expected.n_rows} (or contents differ)")
     progress(len(wanted), len(wanted), "")
@@ -105,6 +105,15 @@ def copy(source: Store, target: Store, scratch: Path, progress: Progress) -> Mov
             raise BackupError(f"{chunk.file_name}: copied {found.n_rows} rows, expected {expected.n_rows} (or contents differ)")
     progress(len(todo), len(todo), "")
     return Moved(len(todo), n_rows, n_skipped)
+
+
+def _replaced(store: Store, chunk: Chunk, path: Path) -> None:
+    if not path.is_file():
+        raise BackupError(f"{path} cannot be read: there is no such file")
+    try:
+        replace(store, chunk, path)
+    except StoreRefusedError as error:
+        raise BackupError(f"{path} cannot be read: it is cut short, or no Parquet") from error
 
 
 def _manifest(directory: Path, schema: int) -> list[dict[str, Any]]:

@@ -40,8 +40,9 @@ def write_price_row(
     author: str,
     *,
     is_deleted: bool = False,
-) -> None:
-    """Append a version of the entry `price_id`; `is_deleted` takes it out of the history."""
+) -> datetime:
+    """Append a version of the entry `price_id`; `is_deleted` takes it out of the history. Returns when it was recorded."""
+    recorded_at = datetime.now(UTC)
     row = {
         "price_id": price_id,
         "model": model,
@@ -50,7 +51,8 @@ def write_price_row(
         "price": price,
         "author": author,
         "is_deleted": int(is_deleted),
-        "recorded_at": datetime.now(UTC),
+        "recorded_at": recorded_at,
     }
     schema = PRICE_ROWS | {"is_deleted": pl.UInt8}
     store.insert("prices", pl.DataFrame([row], schema_overrides=schema))
+    return recorded_at

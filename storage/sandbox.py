@@ -110,7 +110,7 @@ class Sandbox:
         try:
             row = self._store.frame(_PARSE, {"query": query}).row(0, named=True)
         except StoreRefusedError as error:
-            raise QueryRefusedError(_first_line(str(error))) from error
+            raise QueryRefusedError(_unparsed(str(error))) from error
         tree = json.loads(row["tree"])
         self._policy().check(tree)
         return str(row["text"]), frozenset(_parameters(tree))
@@ -283,6 +283,13 @@ def _meaning(error: Exception) -> Exception:
     if code in _TOO_SLOW:
         return QueryLimitError("seconds", message)
     return StoreUnavailableError(message) if code is None else QueryRefusedError(message)
+
+
+def _unparsed(message: str) -> str:
+    """What the parser says, without the words of ours that it was asked in."""
+    text = _first_line(message)
+    text = (text.partition("DB::Exception: ")[2] or text).partition(": In scope SELECT parseQueryToJSON")[0]
+    return "only SELECT is allowed" if "parseQueryToJSON" in text else text
 
 
 def _first_line(message: str) -> str:

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from api import format as formats
 from api.dependencies import Admin, Reader, ServicesDep
 from api.pages.rendering import render, see
 from api.services import Document, Services
 from api.shared import SharedRoute, changing, shared
+from api.validation import wrong_fields
 from storage.api_keys import Scope
 
 router = APIRouter(route_class=SharedRoute, include_in_schema=False)
@@ -170,7 +171,4 @@ def _price(typed: dict[str, str], now: datetime) -> dict[str, str]:
 
 def _reason(error: ValueError) -> str:
     """The complaint without the machinery around it."""
-    errors = getattr(error, "errors", None)
-    if errors is None:
-        return str(error)
-    return "; ".join(f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}".lstrip(": ") for item in errors())
+    return wrong_fields(error.errors()).detail if isinstance(error, ValidationError) else str(error)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.cursor import decode_cursor, encode_cursor
 from api.dependencies import Admin, Reader, ServicesDep
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
-from api.problems import bad_value
+from api.problems import bad_value, not_given
 from api.shared import SharedRoute, changing, shared
 from api.times import parse_duration, parse_time
 
@@ -97,8 +97,10 @@ def acknowledge(alert_id: AlertId, services: ServicesDep, key: Admin, note: Note
 def silence(alert_id: AlertId, services: ServicesDep, key: Admin, silencing: Silencing) -> dict[str, Any]:
     """Say nothing about the alert's rollout or rule for a while."""
     now = services.wall_clock.now()
-    if (silencing.until is None) == (silencing.length is None):
-        raise bad_value("until", silencing.until, "given, or `for`: one of the two")
+    if silencing.until is None and silencing.length is None:
+        raise not_given("for or until", "how long nothing is to be said")
+    if silencing.until is not None and silencing.length is not None:
+        raise bad_value("until", silencing.until, f"given together with for={silencing.length!r}: one of the two")
     until = now + parse_duration(silencing.length, "for") if silencing.length else parse_time(str(silencing.until), now, "until")
     return dict(services.alerts.silence(alert_id, key.name, silencing.reason, until))
 

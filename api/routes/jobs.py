@@ -11,7 +11,7 @@ from api.background import KINDS, NEEDS_SINCE
 from api.dependencies import Admin, Reader, ServicesDep
 from api.documents import to_json
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
-from api.problems import absent_role, bad_value, not_found
+from api.problems import absent_role, bad_value, not_found, not_given
 from api.times import parse_time
 from storage.job_runs import read_job_run, read_job_runs
 
@@ -37,6 +37,9 @@ class JobRange(BaseModel):
     user: str | None = Field(None, min_length=1, max_length=1024, description="purge: erase every trace of this user id")
 
 
+_OWN_CHOICE = JobRange()
+
+
 @router.get("/jobs", summary="Job runs", responses=TABLE_RESPONSES)
 def jobs(
     request: Request,
@@ -55,8 +58,8 @@ def start(
     kind: Annotated[Literal[KINDS], Path(description="which job")],  # type: ignore[valid-type]
     services: ServicesDep,
     _key: Admin,
-    wanted: JobRange,
     response: Response,
+    wanted: JobRange = _OWN_CHOICE,
 ) -> dict[str, Any]:
     """Queue it behind what runs. `Location` says where its progress can be read."""
     if services.jobs is None:
@@ -64,12 +67,14 @@ def start(
     now = services.clock.now()
     since = parse_time(wanted.since, now, "since") if wanted.since else None
     until = parse_time(wanted.until, now, "until") if wanted.until else None
+    if since is not None and until is not None and since >= until:
+        raise bad_value("since", wanted.since, f"earlier than until={wanted.until}")
     if since is None and kind in NEEDS_SINCE:
-        raise bad_value("since", wanted.since, "given: this job works on the traces that started from then on")
+        raise not_given("since", "this job works on the traces that started from then on")
     if kind == "backup" and wanted.name is None:
-        raise bad_value("name", wanted.name, "given: the backup's directory is called so")
+        raise not_given("name", "the backup's directory is called so")
     if kind == "purge" and wanted.traces is None and wanted.user is None:
-        raise bad_value("traces", wanted.traces, "given, or `user`: what is to be erased")
+        raise not_given("traces or user", "what is to be erased")
     run_id = services.jobs.start(
         str(kind), since, until, wanted.model_dump(include={"name", "traces", "user"}, exclude_none=True)
     )

@@ -59,7 +59,9 @@ def create(services: ServicesDep, key: Admin, new: NewKey, response: Response) -
     summary="Revoke a key",
     responses={
         200: {
-            "content": {"application/json": {"example": {"key_id": "0f1e2d3c4b5a", "revoked_at": "2026-03-01T10:00:00.000000Z"}}}
+            "content": {
+                "application/json": {"example": {"key_id": "0f1e2d3c4b5a", "revoked_at": "2026-03-01T10:00:00.000000000Z"}}
+            }
         }
     },
 )

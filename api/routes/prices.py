@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Request, Response
+from pydantic import ValidationError
 
+from analytics.config import PriceConfig
 from api.dependencies import Admin, Reader, ServicesDep
+from api.documents import to_json
 from api.negotiate import TABLE_RESPONSES, FormatQuery, listing
-from api.problems import ProblemError
 from api.shared import SharedRoute, changing, shared
+from api.validation import wrong_fields
 
 router = APIRouter(route_class=SharedRoute, tags=["prices"])
 
@@ -42,6 +45,6 @@ def set_price(
 ) -> dict[str, Any]:
     """Put a price into the history from its `effective_from` on. The past is not rewritten unless `reprice` is run."""
     try:
-        return dict(services.prices.set_price(price, key.name))
-    except ValueError as error:
-        raise ProblemError(422, "wrong-fields", "no price", str(error)[:1000], "correct the fields named") from error
+        return dict(to_json(services.prices.set_price(price, key.name)))
+    except ValidationError as error:
+        raise wrong_fields(error.errors(), lambda _where: list(PriceConfig.model_fields), "no price") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import polars as pl
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -21,6 +21,7 @@ from api.services import Services
 from api.shared import SharedRoute, shared
 from api.times import Window, parse_window
 from storage.facts import TRACE_FACTS
+from storage.metrics import VERDICT_METRICS
 from storage.traces import TraceFilter, TracePosition, position_of, search_traces
 
 router = APIRouter(route_class=SharedRoute, tags=["traces"])
@@ -69,7 +70,7 @@ class TraceQuery(BaseModel):
     unpriced: bool = Field(False, description="only traces with a call nobody could price")
     min_cost_usd: float = Field(0.0, ge=0, le=1e9, allow_inf_nan=False, description="cost at least, USD")
     min_duration_ms: float = Field(0.0, ge=0, le=1e12, allow_inf_nan=False, description="duration at least, milliseconds")
-    failed: str = Field("", max_length=100, description="metric that failed: eval_fail, thumbs_down, escalation, correction, …")
+    failed: Literal["", *VERDICT_METRICS] = Field("", description="metric that failed")  # type: ignore[valid-type]
     evaluator: str = Field("", max_length=200, description="with `failed`: by this evaluator")
     limit: int = Field(100, ge=1, description="at most this many (api.max_page_items is the most)")
     cursor: str | None = Field(None, description="`next` of the page before")

@@ -106,6 +106,22 @@ def test_a_damaged_file_is_noticed(filled: Store, make_store: Callable[[], Store
         restore(target, tmp_path / "b", quiet)
 
 
+@pytest.mark.parametrize("kept", [100, 0, None])
+def test_a_file_that_cannot_be_read_is_named(
+    filled: Store, make_store: Callable[[], Store], tmp_path: Path, kept: int | None
+) -> None:
+    backup(filled, tmp_path / "b", quiet)
+    file = tmp_path / "b" / "api_keys.all.parquet"
+    whole = file.read_bytes()
+    file.unlink()
+    if kept is not None:
+        file.write_bytes(whole[:kept])
+    target = make_store()
+    migrate(target)
+    with pytest.raises(BackupError, match=r"b/api_keys\.all\.parquet cannot be read"):
+        restore(target, tmp_path / "b", quiet)
+
+
 def test_what_views_feed_is_not_moved(store: Store) -> None:
     tables = data_tables(store)
     assert {"span_records", "evaluation_records", "trace_facts", "metric_minutes", "api_keys"} <= set(tables)

@@ -26,6 +26,9 @@ from tests.support.facts import START, trace_row, write_traces
 
 pytestmark = pytest.mark.integration
 
+# docs/api.md, "Times, ranges, steps"
+TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"
+
 
 def get(client: TestClient, path: str, status: int = 200, **query: Any) -> Any:
     answer = client.get(path, params=query)
@@ -176,8 +179,8 @@ def test_declared_rollouts_are_listed_and_wrong_ones_named(client: TestClient) -
 def test_series_say_what_they_cover(client: TestClient) -> None:
     answer = get(client, "/api/v1/metrics/error_rate", step="1h", group_by="route,cohort", **{"from": "-90m"})
     assert (answer["from"], answer["to"], answer["step_seconds"]) == (
-        "2026-03-01T11:00:00.000000Z",
-        "2026-03-01T13:00:00.000000Z",
+        "2026-03-01T11:00:00.000000000Z",
+        "2026-03-01T13:00:00.000000000Z",
         3600,
     )
     assert answer["items"] == []
@@ -203,10 +206,76 @@ def test_a_role_that_is_elsewhere_is_named(store: Store, services: Services, clo
 
 
 def test_prices_are_set_and_refused(client: TestClient) -> None:
-    assert client.put("/api/v1/prices", json={"model": "m"}).status_code == 422
+    nothing = client.put("/api/v1/prices", json={"model": "m"}).json()
+    assert (nothing["status"], nothing["detail"]) == (422, "a price needs a token rate, request_usd or gpu_hour_usd")
+    wrong = client.put("/api/v1/prices", json={"model": "m", "gpu_hour_usd": "x", "cpu_hour_usd": 1}).json()
+    assert [entry["field"] for entry in wrong["fields"]] == ["gpu_hour_usd", "cpu_hour_usd"]
+    assert "pydantic" not in str(wrong)
     made = client.put("/api/v1/prices", json={"model": "llama", "gpu_hour_usd": 2.1, "concurrent_requests": 24})
     assert made.status_code == 200, made.text
-    assert get(client, "/api/v1/prices")["items"][0]["model"] == "llama"
+    (kept,) = get(client, "/api/v1/prices")["items"]
+    assert kept == made.json()
+    assert kept["effective_from"] == "1970-01-01T00:00:00.000000000Z"
+    assert re.fullmatch(TIME, kept["recorded_at"])
+
+
+_JSON = {"content-type": "application/json"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "says"),
+    [
+        ("GET", "/traces?rout=x", {}, "rout: no such parameter; there are from, to, service, "),
+        ("GET", "/metrics/error_rate?color=red", {}, "color: no such parameter; there are from, to, step, "),
+        ("GET", "/traces?failed=eval", {}, "failed: 'eval' is none of '', 'eval_fail', 'thumbs_down', 'correction', "),
+        ("GET", "/traces?limit=abc", {}, "limit: 'abc' should be a valid integer"),
+        ("GET", "/alerts?state=firing&state=out", {}, "state: 'out' is none of 'pending', 'firing', "),
+        ("POST", "/jobs/nonsense", {"json": {}}, "kind: 'nonsense' is none of 'assemble', "),
+        ("POST", "/jobs/reprice", {}, "since is not given: this job works on the traces that started from then on"),
+        ("POST", "/jobs/reprice", {"json": {"since": "-1h", "until": "-2h"}}, "since='-1h' is not earlier than until=-2h"),
+        ("POST", "/jobs/purge", {"json": {}}, "traces or user is not given: what is to be erased"),
+        ("POST", "/alerts/a/silence", {"json": {"reason": "x"}}, "for or until is not given"),
+        ("POST", "/scores", {"json": {"score": []}}, "scores: is not given; score: no such field; there are scores"),
+        ("POST", "/scores", {"content": b'{"scores": []}'}, "body: was not sent as JSON"),
+        (
+            "POST",
+            "/sql",
+            {"content": b'{"query": SELECT}', "headers": _JSON},
+            "body: is not JSON: Expecting value at character 10",
+        ),
+        ("POST", "/sql", {"json": ["SELECT 1"]}, "body: is a JSON list, not an object"),
+        ("POST", "/sql", {}, "body: is empty"),
+        (
+            "PUT",
+            "/rollouts/x",
+            {"json": {"service": "s", "bas": "a"}},
+            "baseline: is not given; candidate: is not given; bas: no such",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_what_would_be_right(
+    client: TestClient, method: str, path: str, sent: dict[str, Any], says: str
+) -> None:
+    answer = client.request(method, f"/api/v1{path}", **sent)
+    assert answer.status_code in (400, 422)
+    assert answer.json()["detail"].startswith(says)
+
+
+def test_a_body_without_its_type_says_which_header_is_missing(client: TestClient) -> None:
+    assert "Content-Type: application/json" in client.post("/api/v1/sql", content=b"{}").json()["do"]
+
+
+def test_times_are_written_alike_everywhere(client: TestClient, store: Store) -> None:
+    write_traces(store, [trace_row(1)])
+    found = get(client, "/api/v1/traces")["items"][0]["started_at"]
+    as_csv = pl.read_csv(client.get("/api/v1/traces", headers={"Accept": "text/csv"}).content, infer_schema=False)["started_at"][
+        0
+    ]
+    asked = {"query": "SELECT started_at, toDateTime(started_at) AS seconds, toDateTime64(started_at, 3) AS ms FROM trace_facts"}
+    ((*by_sql,),) = client.post("/api/v1/sql", json=asked).json()["rows"]
+    assert {found, as_csv, *by_sql} == {"2026-03-01T12:00:00.000000000Z"}
+    hour = get(client, "/api/v1/metrics/error_rate", step="1h")
+    assert all(re.fullmatch(TIME, time) for time in (hour["from"], hour["to"], *(item["bucket"] for item in hour["items"])))
 
 
 @pytest.mark.parametrize(("state", "error"), [(JobState.STOPPED, "the process was stopped"), (JobState.FAILED, "no")])
@@ -248,7 +317,7 @@ def test_the_ledger_adds_up_per_signal(client: TestClient, store: Store) -> None
         )
     answer = get(client, "/api/v1/ledger", step="1h")
     assert {item["entry"]: item["n_items"] for item in answer["items"]}["written"] == 6
-    assert {item["bucket"] for item in answer["items"]} == {"2026-03-01T12:00:00.000000Z"}
+    assert {item["bucket"] for item in answer["items"]} == {"2026-03-01T12:00:00.000000000Z"}
     # 9 accepted - 6 written - 1 quarantined - 1 masked out
     assert answer["balance"][0]["pending"] == 1
 
