@@ -13,8 +13,9 @@ from collector import otlp_json
 from collector.checks import Checked, UndecodableError, check_logs, check_traces
 from collector.config import ReceiverConfig
 from collector.masking import Masked, Masker
+from collector.metrics import NOT_KEPT, count_points
 from collector.otlp_json import MalformedJsonError, Mapped
-from collector.records import NS_PER_MINUTE, Counts, Entry, LedgerKey, Signal, SpoolRecord, Tally
+from collector.records import NS_PER_MINUTE, Counts, Entry, LedgerKey, Signal, SpoolRecord, Tally, tally_counts
 from collector.spool import SpoolFullError, SpoolWriteError
 from storage.api_keys import ApiKey, AuthenticationError, Scope, ScopeError, TooManyFailuresError
 from storage.clock import Clock
@@ -122,6 +123,8 @@ class Visit:
         if len(request) > self._intake.max_request_bytes:
             raise TooLargeError(self._intake.max_request_bytes)
         self._is_inside = True
+        if self._signal is Signal.METRICS:
+            return self._intake.turn_away(request, self._key_id, is_json=is_json)
         return self._intake.accept(self._signal, request, self._key_id, is_json=is_json)
 
     def __enter__(self) -> Self:
@@ -194,6 +197,26 @@ class Intake:
         counts = Counts(checked.n_items + mapped.n_malformed, rejected, masked_out)
         if counts.received:
             self.keep(SpoolRecord(signal, key_id, received_at_ns, masked.payload if counts.spooled else b"", counts))
+        return Receipt(counts.received, counts.rejected)
+
+    def turn_away(self, request: bytes, key_id: str, *, is_json: bool = False) -> Receipt:
+        """
+        Count one export request of metrics, of which nothing is kept.
+
+        All its points are rejected in a partial success instead of an error: no sender may try that again, and those that send
+        metrics unasked (most SDKs do, every minute) do not call it a failure each time.
+
+        Raises:
+            UndecodableError, MalformedJsonError: it is none; counted.
+        """
+        try:
+            n_points = count_points(request, is_json=is_json)
+        except (UndecodableError, MalformedJsonError):
+            self.count_request(Signal.METRICS, key_id, Entry.UNDECODABLE, "json" if is_json else "protobuf")
+            raise
+        counts = Counts(n_points, {NOT_KEPT: n_points} if n_points else {})
+        if counts.received:
+            self._spool.note(tally_counts(Signal.METRICS, key_id, self.now_ns(), counts))
         return Receipt(counts.received, counts.rejected)
 
     def keep(self, record: SpoolRecord) -> None:

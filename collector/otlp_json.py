@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -48,7 +50,7 @@ def traces(body: bytes) -> Mapped:
     """Map an `ExportTraceServiceRequest`. Raises `MalformedJsonError`."""
     request = ExportTraceServiceRequest()
     n_malformed = 0
-    for resource_spans in _objects(_parse(body), "resourceSpans"):
+    for resource_spans in _requested(body, "resourceSpans"):
         spans_of_resource = request.resource_spans.add()
         _resource(spans_of_resource, resource_spans)
         for scope_spans in _objects(resource_spans, "scopeSpans"):
@@ -62,7 +64,7 @@ def logs(body: bytes) -> Mapped:
     """Map an `ExportLogsServiceRequest`. Raises `MalformedJsonError`."""
     request = ExportLogsServiceRequest()
     n_malformed = 0
-    for resource_logs in _objects(_parse(body), "resourceLogs"):
+    for resource_logs in _requested(body, "resourceLogs"):
         logs_of_resource = request.resource_logs.add()
         _resource(logs_of_resource, resource_logs)
         for scope_logs in _objects(resource_logs, "scopeLogs"):
@@ -70,6 +72,30 @@ def logs(body: bytes) -> Mapped:
             _scope(logs_of_scope, scope_logs)
             n_malformed += _each(_objects(scope_logs, "logRecords"), logs_of_scope.log_records, _log_record)
     return Mapped(request.SerializeToString(), n_malformed)
+
+
+def count_points(body: bytes) -> int:
+    """How many data points an `ExportMetricsServiceRequest` has. Raises `MalformedJsonError`."""
+    return sum(
+        len(_objects(data, "dataPoints"))
+        for resource_metrics in _requested(body, "resourceMetrics")
+        for scope_metrics in _objects(resource_metrics, "scopeMetrics")
+        for metric in _objects(scope_metrics, "metrics")
+        for data in metric.values()
+        if isinstance(data, dict)
+    )
+
+
+def _requested(body: bytes, name: str) -> Sequence[dict[str, Any]]:
+    """
+    The list that a request of its kind is. Unknown fields are ignored (OTLP asks for that), but a request that has nothing else
+    is somebody's mistake, and answering "received" would lose what it means.
+    """
+    request = _parse(body)
+    found = _objects(request, name)
+    if request and name not in request:
+        raise MalformedJsonError(f"no {name} in the request, but {', '.join(map(repr, sorted(request)[:5]))}"[:300])
+    return found
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -94,10 +120,18 @@ def _repaired(body: bytes) -> bytes:
 def _objects(parent: dict[str, Any], name: str) -> Sequence[dict[str, Any]]:
     members = parent.get(name)
     if members is None:
+        if (original := _original(name)) in parent:
+            raise MalformedJsonError(f"{original!r} is called {name} in OTLP/JSON")
         return ()
     if not isinstance(members, list) or not all(isinstance(member, dict) for member in members):
         raise MalformedJsonError(f"{name} is not a list of objects")
     return members
+
+
+@cache
+def _original(name: str) -> str:
+    """A field's name in the protobuf definition, which OTLP does not allow in JSON."""
+    return re.sub("[A-Z]", lambda capital: "_" + capital[0].lower(), name)
 
 
 class _Repeated(Protocol):

@@ -17,6 +17,7 @@ class Signal(StrEnum):
     TRACES = "traces"
     LOGS = "logs"
     SCORES = "scores"
+    METRICS = "metrics"
 
 
 class Entry(StrEnum):

@@ -1,5 +1,5 @@
 """
-OTLP over gRPC: TraceService, LogsService and grpc.health.v1. MetricsService is not registered, so it answers UNIMPLEMENTED.
+OTLP over gRPC: TraceService, LogsService, MetricsService (which keeps nothing) and grpc.health.v1.
 
 Handlers take raw bytes, and the server is the synchronous one: it beats the asyncio server at small requests, and an
 append that waits for the disk blocks one worker thread instead of everybody.
@@ -9,13 +9,15 @@ Source: OTLP specification 1.11.0, "OTLP/gRPC".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
+from typing import Any
 
 import grpc
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from collector.config import ReceiverConfig, TlsConfig
@@ -29,6 +31,12 @@ log = structlog.get_logger(__name__)
 SERVICES = {
     Signal.TRACES: "opentelemetry.proto.collector.trace.v1.TraceService",
     Signal.LOGS: "opentelemetry.proto.collector.logs.v1.LogsService",
+    Signal.METRICS: "opentelemetry.proto.collector.metrics.v1.MetricsService",
+}
+_RESPONSES: Mapping[Signal, tuple[type[Any], str]] = {
+    Signal.TRACES: (ExportTraceServiceResponse, "rejected_spans"),
+    Signal.LOGS: (ExportLogsServiceResponse, "rejected_log_records"),
+    Signal.METRICS: (ExportMetricsServiceResponse, "rejected_data_points"),
 }
 _MAX_RESPONSE_BYTES = 4 << 20
 
@@ -109,11 +117,9 @@ def response(signal: Signal, receipt: Receipt) -> bytes:
     """The serialised export response; empty, with `partial_success` unset, when nothing was rejected."""
     if not receipt.n_rejected:
         return b""
-    answer = ExportTraceServiceResponse() if signal is Signal.TRACES else ExportLogsServiceResponse()
-    partial = answer.partial_success
-    setattr(partial, "rejected_spans" if signal is Signal.TRACES else "rejected_log_records", receipt.n_rejected)
-    partial.error_message = receipt.message
-    return bytes(answer.SerializeToString())
+    kind, count = _RESPONSES[signal]
+    partial = {count: receipt.n_rejected, "error_message": receipt.message}
+    return bytes(kind(partial_success=partial).SerializeToString())
 
 
 def _refuse(context: grpc.ServicerContext, answer: Refusal) -> bytes:

@@ -1,5 +1,5 @@
 """
-OTLP over HTTP: `POST /v1/traces` and `/v1/logs`, protobuf or JSON, in an event loop on a thread of its own.
+OTLP over HTTP: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, protobuf or JSON, in an event loop on a thread of its own.
 
 The loop only moves bytes; decompressing, checking and waiting for the disk happen in worker threads.
 
@@ -35,7 +35,8 @@ from collector.records import Signal
 log = structlog.get_logger(__name__)
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-_SIGNALS = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS}
+_SIGNALS = {"/v1/traces": Signal.TRACES, "/v1/logs": Signal.LOGS, "/v1/metrics": Signal.METRICS}
+_COUNTS = {Signal.TRACES: "rejectedSpans", Signal.LOGS: "rejectedLogRecords", Signal.METRICS: "rejectedDataPoints"}
 _BODY_SECONDS = 60.0
 
 
@@ -91,7 +92,7 @@ class OtlpHttpApp:
     async def _answer(self, scope: Scope, headers: Mapping[str, str], media_type: str, receive: Receive) -> Answer:
         signal = _SIGNALS.get(scope["path"])
         if signal is None:
-            raise HttpError(404, "nothing here; OTLP is taken at /v1/traces and /v1/logs")
+            raise HttpError(404, "nothing here; OTLP is taken at /v1/traces, /v1/logs and /v1/metrics")
         if scope["method"] != "POST":
             raise HttpError(405, f"{scope['method']} is not allowed", {"allow": "POST"})
         secret = bearer(headers.get("authorization", ""))
@@ -202,8 +203,7 @@ def _uvicorn_config(app: ASGIApp, config: ReceiverConfig) -> uvicorn.Config:
 def _json_response(signal: Signal, receipt: Receipt) -> bytes:
     if not receipt.n_rejected:
         return b"{}"
-    count = "rejectedSpans" if signal is Signal.TRACES else "rejectedLogRecords"
-    return json.dumps({"partialSuccess": {count: str(receipt.n_rejected), "errorMessage": receipt.message}}).encode()
+    return json.dumps({"partialSuccess": {_COUNTS[signal]: str(receipt.n_rejected), "errorMessage": receipt.message}}).encode()
 
 
 def _refusal_answer(refused: Refusal, content_type: str, headers: Mapping[str, str] | None = None) -> Answer:

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.metrics.v1.metrics_pb2 import NumberDataPoint
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from collector.config import MaskingConfig, ReceiverConfig
@@ -96,6 +98,16 @@ def trace_request(*spans: Span) -> ExportTraceServiceRequest:
     """One resource, one scope."""
     request = ExportTraceServiceRequest()
     request.resource_spans.add().scope_spans.add().spans.extend(spans)
+    return request
+
+
+def metrics_request() -> ExportMetricsServiceRequest:
+    """Two points of a gauge, one of a histogram, and a metric of no kind."""
+    request = ExportMetricsServiceRequest()
+    metrics = request.resource_metrics.add().scope_metrics.add().metrics
+    metrics.add(name="g").gauge.data_points.extend([NumberDataPoint(as_int=1), NumberDataPoint(as_int=2)])
+    metrics.add(name="h").histogram.data_points.add(count=1)
+    metrics.add(name="nothing")
     return request
 
 

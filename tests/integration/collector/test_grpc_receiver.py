@@ -16,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
@@ -28,7 +29,7 @@ from collector.receivers.grpc_server import SERVICES, AddressInUseError, GrpcSer
 from collector.records import Signal, SpoolRecord
 from collector.spool import SpoolFullError
 from storage.api_keys import ApiKey, AuthenticationError, Scope, TooManyFailuresError
-from tests.support.receivers import ListSink, grpc_door, make_intake, make_span, trace_request
+from tests.support.receivers import ListSink, grpc_door, make_intake, make_span, metrics_request, trace_request
 
 pytestmark = pytest.mark.integration
 
@@ -139,10 +140,20 @@ def test_invalid_utf8_refuses_the_message(sink: ListSink, connect: Callable[[str
         assert refused(connect(address), TRACES, request).code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_metrics_are_unimplemented(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:
+def test_metrics_are_turned_away_in_a_partial_success(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:
+    method = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export"
     with grpc_door(make_intake(sink)) as address:
-        error = refused(connect(address), "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", b"")
-    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+        answer = call(connect(address), method, metrics_request().SerializeToString())
+        assert refused(connect(address), method, b"not protobuf").code() is grpc.StatusCode.INVALID_ARGUMENT
+    partial = ExportMetricsServiceResponse.FromString(answer).partial_success
+    assert (partial.rejected_data_points, "not kept" in partial.error_message) == (3, True)
+    assert sink.records == []
+
+
+def test_other_signals_are_unimplemented(sink: ListSink, connect: Callable[[str], grpc.Channel]) -> None:
+    method = "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export"
+    with grpc_door(make_intake(sink)) as address:
+        assert refused(connect(address), method, b"").code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate, grpc.Compression.NoCompression])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
+import math
 import socket
 import subprocess
 import sys
@@ -17,10 +19,14 @@ import zstandard
 from google.rpc.status_pb2 import Status
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 
@@ -29,7 +35,7 @@ from collector.receivers.grpc_server import AddressInUseError
 from collector.receivers.http_server import HttpServer
 from collector.spool import SpoolFullError
 from tests.integration.collector.test_grpc_receiver import Keys
-from tests.support.receivers import SPAN_ID, TRACE_ID, ListSink, http_door, make_intake, make_span, trace_request
+from tests.support.receivers import SPAN_ID, TRACE_ID, ListSink, http_door, make_intake, make_span, metrics_request, trace_request
 
 pytestmark = pytest.mark.integration
 
@@ -113,7 +119,7 @@ def test_a_bad_span_is_rejected_alone_in_both_formats(sink: ListSink, client: ht
     assert [(r.counts.received, r.counts.accepted) for r in sink.records] == [(2, 1), (3, 1)]
 
 
-@pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs"])
+@pytest.mark.parametrize("path", ["/v1/traces", "/v1/logs", "/v1/metrics"])
 @pytest.mark.parametrize(("headers", "empty"), [(PROTOBUF, b""), (JSON, b"{}")])
 def test_an_empty_request_succeeds(
     sink: ListSink, client: httpx.Client, path: str, headers: dict[str, str], empty: bytes
@@ -149,6 +155,57 @@ def test_undecodable_is_400_with_a_status_in_the_same_type(
 
 
 @pytest.mark.parametrize(
+    ("path", "request_", "says"),
+    [
+        ("/v1/traces", {"resource_spans": []}, "'resource_spans' is called resourceSpans in OTLP/JSON"),
+        ("/v1/traces", {"resourceSpans": [{"resource": {}, "scope_spans": []}]}, "'scope_spans' is called scopeSpans"),
+        ("/v1/traces", {"resourceLogs": []}, "no resourceSpans in the request, but 'resourceLogs'"),
+        ("/v1/logs", {"batches": [], "a": 1}, "no resourceLogs in the request, but 'a', 'batches'"),
+        ("/v1/logs", {"resourceLogs": [{"scopeLogs": [{"log_records": []}]}]}, "'log_records' is called logRecords"),
+        ("/v1/metrics", {"resource_metrics": []}, "'resource_metrics' is called resourceMetrics"),
+    ],
+)
+def test_json_that_means_something_else_is_not_taken_for_nothing(
+    sink: ListSink, client: httpx.Client, path: str, request_: object, says: str
+) -> None:
+    answer = client.post(path, json=request_)
+    assert answer.status_code == 400
+    assert says in answer.json()["message"]
+    assert sink.noted() == {("undecodable", "json"): 1}
+
+
+def test_unknown_fields_beside_known_ones_are_ignored(sink: ListSink, client: httpx.Client) -> None:
+    request = {"resourceSpans": [{"scopeSpans": [{"spans": [JSON_SPAN | {"colour": "red"}], "x": 1}], "y": 2}], "z": 3}
+    assert client.post("/v1/traces", json=request).json() == {}
+    assert len(sink.spans()) == 1
+
+
+def test_metrics_are_turned_away_in_a_partial_success(sink: ListSink, client: httpx.Client) -> None:
+    """Two points of a gauge and one of a histogram: counted, not kept, and no error that a sender would repeat or log."""
+    point = {"timeUnixNano": "1700000000000000000"}
+    metrics = [{"name": "g", "gauge": {"dataPoints": [point, point]}}, {"name": "h", "histogram": {"dataPoints": [point]}}]
+    text = client.post("/v1/metrics", json={"resourceMetrics": [{"scopeMetrics": [{"metrics": metrics}]}]})
+    assert (text.status_code, text.json()["partialSuccess"]["rejectedDataPoints"]) == (200, "3")
+    assert "not kept" in text.json()["partialSuccess"]["errorMessage"]
+    binary = client.post("/v1/metrics", content=metrics_request().SerializeToString(), headers=PROTOBUF)
+    assert ExportMetricsServiceResponse.FromString(binary.content).partial_success.rejected_data_points == 3
+    noted = {entry: n for (entry, _), n in sink.noted().items() if n}
+    assert (noted, sink.records) == ({"requests": 2, "received": 6, "rejected": 6}, [])
+    assert client.post("/v1/metrics", content=b"\x0a\x05abc", headers=PROTOBUF).status_code == 400
+
+
+def test_the_sdk_metric_exporter_has_nothing_to_complain_of(sink: ListSink, url: str, caplog: pytest.LogCaptureFixture) -> None:
+    exporter = OTLPMetricExporter(endpoint=f"{url}/v1/metrics", timeout=5)
+    provider = MeterProvider(metric_readers=[PeriodicExportingMetricReader(exporter, export_interval_millis=math.inf)])
+    provider.get_meter("test").create_counter("gen_ai.client.token.usage").add(5)
+    assert provider.force_flush()
+    provider.shutdown()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+    noted = {entry: n for (entry, _), n in sink.noted().items() if n}
+    assert noted["received"] == noted["rejected"] >= 1
+
+
+@pytest.mark.parametrize(
     ("encoding", "body"),
     [
         ("gzip", gzip.compress(REQUEST, mtime=0)),
@@ -171,7 +228,7 @@ def test_encodings(sink: ListSink, client: httpx.Client, encoding: str, body: by
     [
         ("GET", "/v1/traces", {}, 405),
         ("OPTIONS", "/v1/traces", {"origin": "https://app.example", "access-control-request-method": "POST"}, 405),
-        ("POST", "/v1/metrics", PROTOBUF, 404),
+        ("POST", "/v1/profiles", PROTOBUF, 404),
         ("POST", "/", PROTOBUF, 404),
         ("POST", "/v1/traces", {}, 415),
         ("POST", "/v1/traces", {"content-type": "text/plain"}, 415),
