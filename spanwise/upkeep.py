@@ -13,7 +13,7 @@ from storage.backup import backup
 from storage.client import Store
 from storage.errors import SpanwiseError
 from storage.job_runs import JobRun, write_job_run
-from storage.purge import purge_traces, traces_of_user
+from storage.purge import known_traces, purge_traces, trace_id, traces_of_user
 from storage.touched import read_store_time
 
 BACKUP, PURGE = "backup", "purge"
@@ -60,15 +60,21 @@ class Upkeep:
         Erase traces, and all of a user.
 
         Returns:
-            Its `detail` is the proof, as JSON: `{"n_traces", "tables": [{"table", "n_before", "n_after"}]}`.
+            Its `detail` is the proof, as JSON:
+            `{"n_traces", "not_found": [trace_id], "tables": [{"table", "n_before", "n_after"}]}`;
+            `n_traces` had rows, `not_found` were named and had none. It fails when something named is no trace id.
         """
 
         def work(recorder: Recorder) -> str:
-            ids = sorted({*traces, *(traces_of_user(self._store, user) if user else [])})
+            named = {trace_id(text) for text in traces}
+            ids = sorted({*named, *(traces_of_user(self._store, user) if user else [])})
+            known = known_traces(self._store, ids)
             proof = purge_traces(self._store, ids)
             n_rows = sum(entry.n_before for entry in proof)
             recorder.add(n_rows, n_rows)
-            return json.dumps({"n_traces": len(ids), "tables": [asdict(entry) for entry in proof]})
+            return json.dumps(
+                {"n_traces": len(known), "not_found": sorted(named - known), "tables": [asdict(entry) for entry in proof]}
+            )
 
         return self._run(PURGE, work, progress)
 

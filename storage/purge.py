@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +12,15 @@ from storage.errors import PermanentError
 
 # of ids in one deletion; a server takes 128 KiB in one value, escapes included
 _MOST_BYTES = 100_000
+_TRACE_ID = re.compile("[0-9a-fA-F]{32}")
+
+
+class TraceIdError(ValueError, PermanentError):
+    """What was named cannot be a trace."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        super().__init__(f"{text[:200]!r} is no trace id: 32 hexadecimal digits, as `spanwise traces` shows them")
 
 
 class PurgeError(PermanentError):
@@ -56,6 +66,22 @@ SELECT DISTINCT event_id, page FROM
 """
 
 
+def trace_id(text: str) -> str:
+    """The id as it is stored. Raises `TraceIdError`."""
+    if not _TRACE_ID.fullmatch(text):
+        raise TraceIdError(text)
+    return text.lower()
+
+
+def known_traces(store: Store, trace_ids: list[str]) -> set[str]:
+    """Those of the ids that some row names."""
+    named = (
+        f"SELECT `{column}` AS id FROM `{table}` WHERE `{column}` IN (SELECT arrayJoin({{ids:Array(String)}}))"
+        for table, column in _BY_TRACE.items()
+    )
+    return set(store.frame(f"SELECT DISTINCT id FROM ({' UNION ALL '.join(named)})", {"ids": trace_ids})["id"])
+
+
 def traces_of_user(store: Store, user_id: str) -> list[str]:
     """Ids of the traces any span of which names the user, or that inherited the name."""
     sql = """
@@ -81,14 +107,25 @@ def purge_traces(store: Store, trace_ids: list[str]) -> list[Erased]:
     """
     found = "SELECT evaluation_id FROM evaluation_targets WHERE trace_id IN (SELECT arrayJoin({ids:Array(String)}))"
     evaluations = store.frame(found, {"ids": trace_ids})["evaluation_id"].to_list()
-    proof = [
-        *(_erase(store, table, column, evaluations) for table, column in _EVALUATIONS.items()),
-        _forget_exemplars(store, trace_ids),
-        *(_erase(store, table, column, trace_ids) for table, column in _BY_TRACE.items()),
-    ]
+    proof = _by_table(
+        [
+            *(_erase(store, table, column, evaluations) for table, column in _EVALUATIONS.items()),
+            _forget_exemplars(store, trace_ids),
+            *(_erase(store, table, column, trace_ids) for table, column in _BY_TRACE.items()),
+        ]
+    )
     if left := [entry for entry in proof if entry.n_after]:
         raise PurgeError(f"{left[0].n_after} rows left in {left[0].table}; run the command again")
     return proof
+
+
+def _by_table(found: list[Erased]) -> list[Erased]:
+    """One line a table, in order; of one searched twice the second search found what the first had left."""
+    lines: dict[str, Erased] = {}
+    for entry in found:
+        before = lines.get(entry.table, Erased(entry.table, 0, 0))
+        lines[entry.table] = Erased(entry.table, before.n_before + entry.n_before, before.n_after + entry.n_after)
+    return list(lines.values())
 
 
 def _forget_exemplars(store: Store, trace_ids: list[str]) -> Erased:

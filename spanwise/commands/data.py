@@ -29,6 +29,8 @@ Config = Annotated[Path | None, typer.Option("--config", help="settings file; de
 Url = Annotated[str | None, typer.Option(help="address of the API; default: the instance on the data directory")]
 DataDir = Annotated[Path | None, typer.Option(help="data directory of the embedded engine")]
 
+_NAMED = 20
+
 console = Console()
 
 
@@ -164,6 +166,14 @@ def _show_proof(error: str, detail: str) -> None:
     if error:
         raise PermanentError(error)
     proof = json.loads(detail)
+    if missing := proof["not_found"]:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        console.print(
+            f"no such trace: {', '.join(missing[:_NAMED])}{more} (never stored here, or erased before)", highlight=False
+        )
+    if not proof["n_traces"]:
+        console.print("nothing was erased")
+        return
     table = Table("table", "rows found", "rows left", title=f"erased {proof['n_traces']} traces")
     for entry in proof["tables"]:
         table.add_row(entry["table"], str(entry["n_before"]), str(entry["n_after"]))

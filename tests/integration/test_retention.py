@@ -13,7 +13,7 @@ from storage.alerts import AlertEvent, AlertId, EventKind, Notice, Subject, Subj
 from storage.client import Store
 from storage.config import RetentionConfig
 from storage.migrations import migrate
-from storage.purge import Erased, purge_traces, traces_of_user
+from storage.purge import Erased, known_traces, purge_traces, traces_of_user
 from storage.retention import apply, enforce, strip_content
 from tests.support.rows import insert_spans
 
@@ -123,7 +123,15 @@ def test_a_purged_user_leaves_no_row(aged: Store) -> None:
     aged.command(
         "INSERT INTO evaluation_targets (evaluation_id, trace_id, computed_at) VALUES ('e1', {t:String}, now64(9))", {"t": ids[0]}
     )
-    proof = {entry.table: entry for entry in purge_traces(aged, ids)}
+    aged.command(
+        "INSERT INTO evaluation_records (evaluation_id, target_trace_id, name) VALUES ('e2', {t:String}, 'judge')", {"t": ids[1]}
+    )
+    assert known_traces(aged, [*ids, "0" * 32]) == set(ids)
+    entries = purge_traces(aged, ids)
+    proof = {entry.table: entry for entry in entries}
+    assert len(proof) == len(entries)
+    # one found by what it was resolved to, one by the trace it names
+    assert proof["evaluation_records"].n_before == 2
     assert proof["span_records"].n_before == 30
     assert proof["evaluation_targets"].n_before == 1
     assert all(entry.n_after == 0 for entry in proof.values())

@@ -79,6 +79,11 @@ def test_purge_backup_and_restore(tmp_path: Path) -> None:
     restored = rows_in(tmp_path / "again")
     assert (restored["span_records"], restored["trace_facts"], restored["evaluation_records"]) == (8, 4, 4)
     assert "erased 4 traces" in spanwise("purge", "--user", "u1", "--data-dir", tmp_path / "again")
+    again = spanwise("purge", "--trace", ids[0].upper(), "--data-dir", tmp_path / "again")
+    assert f"no such trace: {ids[0]}" in again
+    assert "nothing was erased" in again
+    assert "erased 1" not in again
+    assert "'xyz' is no trace id: 32 hexadecimal digits" in refusal("purge", "--trace", "xyz", "--data-dir", tmp_path / "again")
     left = rows_in(tmp_path / "again")
     assert not {"span_records", "trace_facts", "evaluation_records", "trace_times", "touched_traces"} & set(left)
     # what only counts names nobody
