@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
-import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import httpx
 
-from spanwise.instance import api_url
+from spanwise.instance import KEY_VARIABLE, InstanceError, api, api_url
 from spanwise.opening import open_store
-from spanwise.settings import Settings
+from spanwise.ports import PortError, ports
+from spanwise.settings import Settings, masked
 from storage.api_keys import read_keys
 from storage.errors import DataDirectoryBusyError, SpanwiseError
 
@@ -38,17 +39,19 @@ class Check:
 
 
 def examine(settings: Settings) -> Iterator[Check]:
-    """Check the disk, the store, the doors, the running instance, and where pages would go."""
+    """
+    Check the disk, then the running instance: what it says of its jobs, messages, keys and settings. Where none is ready, check
+    what it would need: the ports, the store, and the settings given here.
+    """
     yield _disk(settings)
     instance = _instance(settings)
     yield instance
     if instance.state is State.GOOD:
-        yield from _health(settings)
-    else:
-        yield from _ports(settings)
-        yield from _store(settings)
-    yield _channels(settings)
-    yield _prices(settings)
+        yield from _of_instance(settings)
+        return
+    yield from _ports(settings)
+    yield from _store(settings)
+    yield from _of_settings(masked(settings), len(settings.price))
 
 
 def _disk(settings: Settings) -> Check:
@@ -74,26 +77,70 @@ def _instance(settings: Settings) -> Check:
     return Check("running instance", State.BAD, f"{url} is not ready: {answer.text.strip()[:300]}", "see its log")
 
 
-def _health(settings: Settings) -> Iterator[Check]:
-    """What a running instance says of itself in its metrics; open while no key exists."""
-    answer = httpx.get(f"{api_url(settings)}/metrics", timeout=10)
-    if not answer.is_success:
-        yield Check(
-            "metrics", State.ATTENTION, f"/metrics answers {answer.status_code}", "set SPANWISE_API_KEY to a key that may read"
-        )
-        return
-    yield Check("metrics", State.GOOD, f"{len(answer.text.splitlines()):,} lines")
+def _of_instance(settings: Settings) -> Iterator[Check]:
+    """What a running instance knows of itself; it may run with other settings than are found here."""
+    try:
+        with api(settings) as client:
+            own = client.get("/api/v1/settings").json()["settings"]
+            yield _keys(httpx.get(f"{api_url(settings)}/api/v1/settings", timeout=10).is_success)
+            yield from _jobs(_items(client, "/api/v1/jobs", limit=1000))
+            yield from _deliveries(_items(client, "/api/v1/deliveries", limit=1000))
+            yield _quarantine(_items(client, "/api/v1/quarantine", state="held", limit=1000))
+            yield from _of_settings(own, len(_items(client, "/api/v1/prices", history=False)))
+    except InstanceError as error:
+        yield Check("its jobs, messages, settings", State.ATTENTION, str(error), f"set {KEY_VARIABLE} to a key with scope read")
+
+
+def _items(client: httpx.Client, path: str, **parameters: str | int | bool) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = client.get(path, params=parameters).json()["items"]
+    return items
+
+
+def _keys(nobody_needs_one: bool) -> Check:
+    if nobody_needs_one:
+        return Check("API keys", State.ATTENTION, "none: only this machine may connect", "spanwise key create --scope admin NAME")
+    return Check("API keys", State.GOOD, "every door asks for one")
+
+
+def _jobs(runs: list[dict[str, Any]]) -> Iterator[Check]:
+    """The newest run of each kind; `runs` come newest first."""
+    newest: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        newest.setdefault(run["kind"], run)
+    failed = {kind: run for kind, run in newest.items() if run["state"] == "failed"}
+    for kind, run in sorted(failed.items()):
+        yield Check(f"job {kind}", State.BAD, f"failed at {run['started_at']}: {run['error']}", "see the log of the instance")
+    if not failed:
+        yield Check("jobs", State.GOOD, f"{', '.join(sorted(newest)) or 'none'} ran without an error lately")
+
+
+def _deliveries(messages: list[dict[str, Any]]) -> Iterator[Check]:
+    """Per channel, what it did not take: given up, or to be tried again; `messages` come newest first."""
+    open_ones = [message for message in messages if message["state"] in ("dead", "failed")]
+    for channel in sorted({message["channel"] for message in open_ones}):
+        told = [message for message in open_ones if message["channel"] == channel]
+        n_dead = sum(message["state"] == "dead" for message in told)
+        finding = f"{n_dead} messages given up, {len(told) - n_dead} being tried again; newest error: {told[0]['error']}"
+        yield Check(f"channel {channel}", State.BAD, finding, "mend the channel, then: spanwise alerts retry")
+    if not open_ones:
+        yield Check("messages", State.GOOD, f"all of the newest {len(messages)} were taken" if messages else "none so far")
+
+
+def _quarantine(held: list[dict[str, Any]]) -> Check:
+    if not held:
+        return Check("quarantine", State.GOOD, "nothing is held")
+    finding = f"{len(held)} requests the store refused; newest: {held[0]['reason']}"
+    return Check("quarantine", State.ATTENTION, finding, "spanwise quarantine list; after the cause was mended, retry")
 
 
 def _ports(settings: Settings) -> Iterator[Check]:
-    for name in ("otlp_grpc_port", "otlp_http_port", "http_port"):
-        port: int = getattr(settings, name)
+    for port in ports(settings, settings.host):
         try:
-            socket.create_server((settings.host, port)).close()
-        except OSError as error:
-            yield Check(name, State.BAD, f"{settings.host}:{port}: {error.strerror}", f"stop what uses it, or set {name}")
+            port.try_it()
+        except PortError as error:
+            yield Check(port.setting, State.BAD, str(error), f"stop what uses it, or set {port.setting}")
         else:
-            yield Check(name, State.GOOD, f"{settings.host}:{port} is free" if port else "any free port")
+            yield Check(port.setting, State.GOOD, f"{port.address} is free" if port.number else "any free port")
 
 
 def _store(settings: Settings) -> Iterator[Check]:
@@ -116,20 +163,19 @@ def _store(settings: Settings) -> Iterator[Check]:
     store.close()
 
 
-def _channels(settings: Settings) -> Check:
-    alerts = settings.alerts
-    n = len(alerts.alertmanager_urls) + len(alerts.notify_urls) + len(alerts.webhooks)
-    if n == 0:
-        return Check("pages", State.ATTENTION, "nobody is paged", "set alerts.alertmanager_urls, notify_urls or webhooks")
-    return Check("pages", State.GOOD, f"{n} channel{'s' if n > 1 else ''} configured")
-
-
-def _prices(settings: Settings) -> Check:
-    if settings.price:
-        return Check("own prices", State.GOOD, f"{len(settings.price)} configured")
-    return Check(
-        "own prices",
-        State.ATTENTION,
-        "none: a self-hosted model has no public price, so its cost stays unknown",
-        "add a [[price]] per self-hosted model, or use the prices page",
-    )
+def _of_settings(settings: Mapping[str, Any], n_prices: int) -> Iterator[Check]:
+    """Where pages go and what prices there are; `settings` as `spanwise config` shows them."""
+    n = sum(len(settings["alerts"][kind]) for kind in ("alertmanager_urls", "notify_urls", "webhooks"))
+    if n:
+        yield Check("pages", State.GOOD, f"{n} channel{'s' if n > 1 else ''} configured")
+    else:
+        yield Check("pages", State.ATTENTION, "nobody is paged", "set alerts.alertmanager_urls, notify_urls or webhooks")
+    if n_prices:
+        yield Check("own prices", State.GOOD, f"{n_prices} in force")
+    else:
+        yield Check(
+            "own prices",
+            State.ATTENTION,
+            "none: a self-hosted model has no public price, so its cost stays unknown",
+            "add a [[price]] per self-hosted model, or use the prices page",
+        )

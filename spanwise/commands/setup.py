@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from spanwise.doctor import State, examine
 from spanwise.reference import reference
@@ -17,7 +17,7 @@ from spanwise.settings import load, masked
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
 DataDir = Annotated[Path | None, typer.Option(help="data directory of the embedded engine")]
 
-_MARKS = {State.GOOD: "[green]✓ good[/]", State.ATTENTION: "[yellow]! look[/]", State.BAD: "[red]✗ bad[/]"}
+_MARKS = {State.GOOD: "[green]✓ good[/]", State.ATTENTION: "[yellow]! look[/]", State.BAD: "[red]✗ bad[/] "}
 
 
 def register(app: typer.Typer) -> None:
@@ -36,10 +36,12 @@ def show_config(
 
 def doctor(config: Config = None, data_dir: DataDir = None) -> None:
     """Say what is wrong with this set-up and what to do. Exit code 1 when something is."""
-    table = Table("", "check", "finding", "what to do")
+    console = Console(highlight=False)
     is_bad = False
+    # a line or two each, not a table: names of settings and commands to copy stay whole at any width
     for check in examine(load(config, {"data_dir": data_dir})):
-        table.add_row(_MARKS[check.state], check.name, check.finding, check.fix)
+        console.print(f"{_MARKS[check.state]}  [bold]{escape(check.name)}[/]: {escape(check.finding)}", soft_wrap=True)
+        if check.fix:
+            console.print(f"        → {escape(check.fix)}", soft_wrap=True)
         is_bad |= check.state is State.BAD
-    Console().print(table)
     raise typer.Exit(1 if is_bad else 0)
