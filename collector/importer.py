@@ -30,6 +30,7 @@ from storage.errors import PermanentError
 
 _GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _PREFIX = 4
+_WANTED = "wanted is what the Collector's file exporter writes: one JSON message a line"
 _MAX_ZSTD_WINDOW = 128 << 20
 
 Progress = Callable[[int, int], None]
@@ -46,12 +47,13 @@ class UnreadableFileError(ValueError, PermanentError):
 
 @dataclass(frozen=True)
 class Imported:
-    """What one file held. Undecodable messages are skipped."""
+    """What one file held. Undecodable messages are skipped; `first_undecodable` says which was the first, and why."""
 
     n_messages: int
     n_items: int
     n_rejected: int
     n_undecodable: int
+    first_undecodable: str = ""
 
 
 Accept = Callable[[Signal, bytes, bool], Receipt]
@@ -82,6 +84,7 @@ def import_through(
     """
     size = path.stat().st_size
     n_messages = n_items = n_rejected = n_undecodable = 0
+    first_undecodable = ""
     with path.open("rb") as file:
         for message, is_json in _messages(file, path, limit):
             n_messages += 1
@@ -89,11 +92,12 @@ def import_through(
                 receipt = _accepted(accept, message, is_json, wait)
                 n_items += receipt.n_received
                 n_rejected += receipt.n_rejected
-            except (UndecodableError, MalformedJsonError):
+            except (UndecodableError, MalformedJsonError) as error:
                 n_undecodable += 1
+                first_undecodable = first_undecodable or f"message {n_messages}: {error}"
             if progress is not None:
                 progress(file.tell(), size)
-    return Imported(n_messages, n_items, n_rejected, n_undecodable)
+    return Imported(n_messages, n_items, n_rejected, n_undecodable, first_undecodable)
 
 
 def count_items(signal: Signal, message: bytes, *, is_json: bool) -> int:
@@ -122,7 +126,9 @@ def _messages(file: IO[bytes], path: Path, limit: int) -> Iterator[tuple[bytes, 
             while head.isspace():
                 head = stream.read(1)
             if head == b"{":
-                yield from ((line, True) for line in _lines(head, stream, limit))
+                yield from ((line, True) for line in _whole(_lines(head, stream, limit)))
+            elif head == b"[":
+                raise ValueError(f"a JSON array; {_WANTED} (`jq -c '.[]'` makes them)")
             elif head:
                 yield from ((message, False) for message in _prefixed(head, stream, limit))
     except (OSError, EOFError, zstandard.ZstdError, ValueError) as error:
@@ -153,8 +159,18 @@ def _lines(head: bytes, stream: Any, limit: int) -> Iterator[bytes]:
         yield rest
 
 
+def _whole(lines: Iterator[bytes]) -> Iterator[bytes]:
+    """The lines, unless the first shows that one message goes over many."""
+    for number, line in enumerate(lines):
+        if number == 0 and line.strip() == b"{":
+            raise ValueError(f"one JSON message over many lines; {_WANTED} (`jq -c .` makes them)")
+        yield line
+
+
 def _prefixed(head: bytes, stream: Any, limit: int) -> Iterator[bytes]:
     prefix = head + _exactly(stream, _PREFIX - 1)
+    if prefix.isascii() and prefix.decode().isprintable():
+        raise ValueError(f"it begins with the text {prefix.decode()!r}; {_WANTED}, or length-prefixed protobuf")
     while prefix:
         size = int.from_bytes(prefix, "big")
         if size > limit:

@@ -101,12 +101,17 @@ def own_store(settings: Settings) -> Iterator[Store | None]:
 
 
 def problem(response: httpx.Response) -> str:
-    """What an answer that is none says is wrong, and, where it is about the key, where this one came from."""
+    """What an answer that is none says is wrong, and, where it is about the key, where keys come from."""
     try:
         document = response.json()
-        told = str(document.get("detail") or document.get("message") or document.get("title") or response.status_code)
+        told = str(document.get("detail") or document.get("title") or response.status_code)
     except (ValueError, AttributeError):
         told = f"{response.request.url} answered {response.status_code}"
+    return with_key_advice(response, told)
+
+
+def with_key_advice(response: httpx.Response, told: str) -> str:
+    """What was told, and what to do about the key where it was refused."""
     if response.status_code == httpx.codes.UNAUTHORIZED:
         given = "check" if "authorization" in response.request.headers else "put a key in"
         return f"{told}; {given} {KEY_VARIABLE} (no key left: stop the instance, then `spanwise key create` works on its data)"

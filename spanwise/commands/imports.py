@@ -10,16 +10,18 @@ from typing import Annotated
 
 import httpx
 import typer
+from google.protobuf.message import DecodeError
+from google.rpc.status_pb2 import Status
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from rich.console import Console
 
 from api.auth import KeyAuthenticator
-from collector.importer import Imported, Progress, count_items, import_through
+from collector.importer import Imported, Progress, UnreadableFileError, count_items, import_through
 from collector.intake import BusyError, Receipt
 from collector.records import Signal
 from collector.service import Collector
-from spanwise.instance import KEY_VARIABLE, InstanceError, otlp_http_url, own_store
+from spanwise.instance import KEY_VARIABLE, InstanceError, otlp_http_url, own_store, with_key_advice
 from spanwise.progress import bar
 from spanwise.settings import Settings, load
 from storage.clock import WallClock
@@ -52,8 +54,14 @@ def import_files(
                 done = import_one(path, lambda read, size: update(read / max(size, 1), ""))
             console.print(
                 f"{path}: {done.n_items} items in {done.n_messages} messages, "
-                f"{done.n_rejected} rejected, {done.n_undecodable} messages undecodable"
+                f"{done.n_rejected} rejected, {done.n_undecodable} messages undecodable",
+                soft_wrap=True,
+                markup=False,
             )
+            if done.first_undecodable:
+                console.print(f"  the first: {done.first_undecodable}", soft_wrap=True, markup=False)
+            if done.n_undecodable == done.n_messages > 0:
+                raise UnreadableFileError(path, "it holds no message of OTLP")
 
 
 @contextmanager
@@ -93,11 +101,20 @@ def _sender(client: httpx.Client) -> Callable[[Signal, bytes, bool], Receipt]:
         if answer.status_code in (429, 503):
             raise BusyError(float(answer.headers.get("retry-after", "1")))
         if answer.is_error:
-            raise InstanceError(f"{client.base_url} answered {answer.status_code}")
+            raise InstanceError(f"{client.base_url}: {with_key_advice(answer, _told(answer))}")
         n_rejected = _rejected(signal, answer, is_json)
         return Receipt(n_items, {"refused by the instance": n_rejected} if n_rejected else {})
 
     return accept
+
+
+def _told(answer: httpx.Response) -> str:
+    """Why the door refused: OTLP answers with a Status in the encoding of the request."""
+    try:
+        is_json = "json" in answer.headers.get("content-type", "")
+        return str(answer.json()["message"] if is_json else Status.FromString(answer.content).message)
+    except (ValueError, LookupError, TypeError, DecodeError):  # of something between, such as a proxy
+        return f"answered {answer.status_code}"
 
 
 def _rejected(signal: Signal, answer: httpx.Response, is_json: bool) -> int:

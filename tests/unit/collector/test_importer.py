@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,9 @@ def test_what_is_wrong_is_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
     bad_id = json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [{**JSON_SPAN, "traceId": ""}]}]}]}).encode()
     path = tmp_path / "traces.jsonl"
     path.write_bytes(b"\n".join([b"{not json", bad_id, JSON_TRACES]))
-    assert import_file(make_intake(ListSink()), path) == Imported(n_messages=3, n_items=2, n_rejected=1, n_undecodable=1)
+    imported = import_file(make_intake(ListSink()), path)
+    assert imported.first_undecodable.startswith("message 1: ")
+    assert replace(imported, first_undecodable="") == Imported(n_messages=3, n_items=2, n_rejected=1, n_undecodable=1)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +74,9 @@ def test_what_is_wrong_is_counted_and_the_rest_goes_on(tmp_path: Path) -> None:
     [
         (prefixed(TRACES) + (100).to_bytes(4, "big") + b"short", "cut short"),
         (prefixed(TRACES) + b"\x00", "cut short"),
+        (json.dumps(json.loads(JSON_TRACES), indent=2).encode(), "over many lines.*jq -c"),
+        (b"[" + JSON_TRACES + b"]", "a JSON array"),
+        (b"# notes on what to import", "begins with the text '# no'"),
         (b"PK\x03\x04 a zip file of some kind", "over the limit"),
         (gzip.compress(JSON_TRACES * 1000)[:-20], "cannot read"),
     ],

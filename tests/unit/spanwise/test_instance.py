@@ -19,8 +19,6 @@ KEY = {"Authorization": "Bearer sw_1"}
         (401, {}, {"detail": "an API key is needed"}, "an API key is needed; put a key in SPANWISE_API_KEY"),
         (401, KEY, {"detail": "this API key is unknown or revoked"}, "unknown or revoked; check SPANWISE_API_KEY"),
         (403, KEY, {"detail": "this needs admin"}, "this needs admin; put such a key in SPANWISE_API_KEY"),
-        # the OTLP door answers with a Status, not a problem document
-        (401, {}, {"code": 16, "message": "an API key is needed"}, "an API key is needed; put a key in SPANWISE_API_KEY"),
         (404, KEY, {"detail": "no rollout 'x'"}, "no rollout 'x'"),
         (502, KEY, ["a proxy"], "http://here/x answered 502"),
     ],
