@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 _IDLE_SECONDS = 60.0
 # Jobs run beside what people and senders wait for. A statement of theirs on two threads takes up to three times the CPU on a busy
 # machine, for little time saved.
-_ONE_THREAD = {"max_threads": 1, "max_insert_threads": 1}
+ONE_THREAD = {"max_threads": 1, "max_insert_threads": 1}
 
 
 class Kind(StrEnum):
@@ -61,7 +61,7 @@ class Jobs:
         *,
         replays_history: bool = False,
     ) -> None:
-        store = store.with_settings(_ONE_THREAD)
+        store = store.with_settings(ONE_THREAD)
         self._store = store
         self._rules = config.jobs
         self._clock = clock

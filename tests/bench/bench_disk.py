@@ -19,7 +19,7 @@ from storage.client import Store
 from storage.clock import WallClock
 from storage.job_runs import JobState
 from storage.migrations import migrate
-from tests.bench.bench_jobs import KINDS, load
+from tests.bench.job_stores import KINDS, load
 
 _SIZES = """
 SELECT table, sum(rows) AS n_rows, sum(bytes_on_disk) AS n_bytes

@@ -1,13 +1,13 @@
 """
 The scheduled jobs, end to end: from rows of `span_records` in the embedded engine to written facts, minutes, hours and days.
 
-    python -m tests.bench.bench_jobs [throughput] [stages] [memory] [history] [hour] [--traces 50000] [--evaluated 0.2]
+    python -m tests.bench.bench_jobs [throughput] [stages] [floor] [memory] [history] [hour] [--traces 50000] [--evaluated 0.2]
 
 `throughput`: spans per CPU second of the whole process, engine included, in traces of six spans; beside it four columns of facts
-by a pandas version of assembly, from the same rows. `stages`: the same run by stage, the engine's statements apart. `memory`: how
-much memory the jobs add over an idle engine, at once and at four times the backlog. `history`: what 500 touched traces cost
-beside 1, 10 and 100 days of history. `hour`: what 10,000 new traces cost when their hour holds 1, 8 and 32 times as many.
-Each in its own process.
+by a pandas version of assembly, from the same rows. `stages`: the same run by stage, the engine's statements apart. `floor`: the
+run beside its own statements alone, and the engine without a client. `memory`: how much memory the jobs add over an idle
+engine, at once and at four times the backlog. `history`: what 500 touched traces cost beside 1, 10 and 100 days of history.
+`hour`: what 10,000 new traces cost when their hour holds 1, 8 and 32 times as many. Each in its own process.
 """
 
 from __future__ import annotations
@@ -15,87 +15,34 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from analytics import assemble_job, rollup_job
 from analytics.assemble_job import AssembleJob
 from analytics.config import AnalyticsConfig, JobRules
-from analytics.jobs import Jobs
+from analytics.jobs import ONE_THREAD, Jobs
 from analytics.outcome_step import OutcomeStep
 from analytics.price_book import PriceBook
 from analytics.rollup_job import MergeJob, RollupJob
 from storage.client import Store
 from storage.clock import WallClock
 from storage.job_runs import JobRun, JobState, write_job_run
-from storage.migrations import migrate
 from storage.touched import read_store_time
-from tests.bench.bench_assembly import pandas_totals, six_span_traces
+from tests.bench.bench_assembly import pandas_totals
+from tests.bench.job_floor import Recording, copied_inside, moved
+from tests.bench.job_stores import KINDS, judge, load, opened
 from tests.bench.stages import Stages
-
-KINDS = ("assemble", "rollup", "merge")
-
-
-@contextmanager
-def opened(directory: Path | None = None) -> Iterator[Store]:
-    """An engine on a directory, or on one that is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="spanwise-bench-") as name:
-        store = Store.embedded(directory or Path(name))
-        migrate(store)
-        yield store
-        store.close()
-
-
-def load(store: Store, n_traces: int, evaluated: float, seed: int = 7, ago: timedelta = timedelta()) -> int:
-    """Write traces of six spans, ten cohorts, two routes, one in fifty with a retried call; returns how many spans."""
-    spans = six_span_traces(n_traces, failing=0.02, seed=seed).with_columns(pl.col("start_time", "end_time", "received_at") - ago)
-    cohort = pl.format("cohort-{}", pl.col("trace_id").hash(1) % 10)
-    spans = spans.with_columns(
-        cohort=pl.when(pl.col("cohort") != "").then(cohort).otherwise(pl.lit("")),
-        environment=pl.lit("production"),
-        provider=pl.lit("openai"),
-        request_model=pl.col("request_model").replace({"s-8b": "gpt-4o-mini"}),
-        response_model=pl.col("response_model").replace({"s-8b-2026-01-01": "gpt-4o-mini-2024-07-18"}),
-        mirror_role=pl.lit("none"),
-        duration_ns=(pl.col("end_time") - pl.col("start_time")).dt.total_nanoseconds().cast(pl.UInt64),
-        response_id=pl.when(pl.col("kind") == "llm").then(pl.concat_str(pl.lit("resp-"), "span_id")).otherwise(pl.lit("")),
-    )
-    columns = [name for name in spans.columns if name not in _NOT_STORED]
-    # as they arrive: in the order of their times, a trace's spans close together
-    for part in spans.select(columns).sort("start_time").iter_slices(60_000):
-        store.insert("span_records", part)
-    roots = spans.filter(pl.col("parent_span_id") == "").sort("trace_id")
-    _judge(store, roots.sample(fraction=evaluated, seed=seed), seed)
-    return spans.height
-
-
-def _judge(store: Store, traces: pl.DataFrame, seed: int) -> None:
-    """Write a verdict on each of some traces (`trace_id`, `end_time`)."""
-    rng = np.random.default_rng(seed)
-    verdicts = traces.select(
-        target_scope=pl.lit("trace"),
-        target_trace_id="trace_id",
-        name=pl.lit("TaskCompletion"),
-        passed=pl.Series(rng.random(traces.height) < 0.9),
-        score=pl.Series(rng.random(traces.height)),
-        evaluated_at="end_time",
-        received_at="end_time",
-    )
-    store.insert("evaluation_records", verdicts)
-
-
-_NOT_STORED = {"resource_route", "resource_cohort", "has_exception", "hints", "input_hash", "content_hash"}
 
 
 def throughput(n_traces: int, evaluated: float) -> None:
@@ -156,6 +103,37 @@ _STAGES: list[tuple[Any, str, str | Callable[..., str]]] = [
 ]
 
 
+def floor(n_traces: int, evaluated: float) -> None:
+    """A run beside its own statements with nothing computed between, on equal stores, and beside the engine with no client."""
+    with tempfile.TemporaryDirectory(prefix="spanwise-bench-") as name:
+        first, second = Path(name, "first"), Path(name, "second")
+        with opened(first) as store:
+            n_spans = load(store, n_traces, evaluated)
+        shutil.copytree(first, second, symlinks=True)
+        recording = Recording()
+        with opened(first) as store, recording.taking():
+            jobs = Jobs(store, AnalyticsConfig(), WallClock())
+            cpu = time.process_time()
+            for kind in KINDS:
+                assert jobs.run(kind).state is JobState.DONE
+            cpu = time.process_time() - cpu
+        with opened(second) as store:
+            client = moved(store.with_settings(ONE_THREAD), recording)
+            engine = copied_inside(store, recording)
+    print(f"{n_spans:,} spans in {n_traces:,} traces, {evaluated:.0%} judged; load {os.getloadavg()[0]:.1f}")
+    print(f"{'CPU':<48}{'us a span':>10}{'spans a second':>16}")
+    for what, seconds in (
+        ("the jobs", cpu),
+        ("their statements alone, nothing computed", sum(client.values())),
+        ("  read, to frames", client["read"]),
+        ("  write, from frames", client["written"]),
+        ("the engine alone, its spans read, facts copied", sum(engine.values())),
+        ("  read, to nowhere", engine["read"]),
+        ("  write, from tables", engine["written"]),
+    ):
+        print(f"{what:<48}{seconds / n_spans * 1e6:10.2f}{n_spans / seconds:16,.0f}")
+
+
 def pandas_version(n_traces: int) -> None:
     """Assembly alone, from the rows in the store, with pandas; see `bench_assembly`."""
     with opened() as store:
@@ -201,7 +179,7 @@ def history(times: int, n_traces: int = 2_000, n_touched: int = 500) -> None:
             "trace_id", parent_span_id="span_id", span_id=pl.col("span_id").str.reverse(), start_time=late, end_time=late, **same
         )
         store.insert("span_records", child)
-        _judge(store, roots.select("trace_id", end_time="start_time"), seed=1)
+        judge(store, roots.select("trace_id", end_time="start_time"), seed=1)
         cpu, detail = _run_since_watermarks(store)
         print(f"{times:>4} days of {n_traces:,} traces: {cpu:6.2f} s CPU for {n_touched:,} touched traces   ({detail})")
 
@@ -263,9 +241,10 @@ def main() -> None:
         with opened(options.directory) as store:
             load(store, options.traces, options.evaluated)
         return
-    runs = {
+    runs: dict[str, Sequence[Callable[[], None]]] = {
         "throughput": [lambda: throughput(options.traces, options.evaluated), lambda: pandas_version(options.traces)],
         "stages": [lambda: stages(options.traces, options.evaluated)],
+        "floor": [lambda: floor(options.traces, options.evaluated), lambda: pandas_version(options.traces)],
         "memory": [partial(memory, options.traces * times, options.evaluated) for times in (1, 4)],
         "history": [partial(history, times) for times in options.history],
         "hour": [partial(hour, times, options.evaluated) for times in options.hour],

@@ -32,7 +32,7 @@ from storage.clock import WallClock
 from storage.job_runs import JobState
 from storage.metrics import METRIC_KEY, METRIC_STATISTICS, Grain
 from storage.migrations import migrate
-from tests.bench.bench_jobs import KINDS, load
+from tests.bench.job_stores import KINDS, load
 
 T = TypeVar("T")
 
