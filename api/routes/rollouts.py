@@ -224,7 +224,9 @@ def pairs(
         }
     },
 )
+@shared
 def gate(
+    request: Request,  # noqa: ARG001 # whose address `shared` keeps the answer by
     name: Name,
     services: ServicesDep,
     _key: Reader,
