@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -9,17 +10,25 @@ import polars as pl
 from analytics.config import EvaluatorRules
 from analytics.verdicts import with_verdicts
 from api.services import Services
+from storage.facts import TRACE_FACTS
 from storage.traces import WholeTrace, read_trace
 
 
-def read_judged_trace(services: Services, trace_id: str, max_spans: int, *, with_outcomes: bool = True) -> WholeTrace | None:
+def read_judged_trace(
+    services: Services,
+    trace_id: str,
+    max_spans: int,
+    *,
+    facts_of: Sequence[str] = tuple(TRACE_FACTS),
+    with_outcomes: bool = True,
+) -> WholeTrace | None:
     """
-    Everything of one trace, or all but its outcomes.
+    Everything of one trace, or all but its outcomes; of its facts the columns `facts_of`, as `read_trace` takes them.
 
     Its evaluations carry two columns more: `metric`, what they count for, and `failed`: whether that happened (NULL: they say
     neither, or the evaluator itself failed).
     """
-    trace = read_trace(services.store, trace_id.lower(), max_spans, with_outcomes=with_outcomes)
+    trace = read_trace(services.store, trace_id.lower(), max_spans, facts_of=facts_of, with_outcomes=with_outcomes)
     return trace and replace(trace, evaluations=judged(trace.evaluations, services.evaluators))
 
 

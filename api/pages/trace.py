@@ -28,6 +28,22 @@ router = APIRouter(route_class=SharedRoute, include_in_schema=False)
 MAX_SPANS = 2_000
 # spans and evaluations follow each other within minutes, jobs within their interval
 _GROWING = timedelta(minutes=15)
+_FACTS = (
+    *("trace_id", "started_at", "mirror_role", "name", "service_name", "model_route", "cohort", "user_id", "session_id"),
+    *(
+        "errored",
+        "timed_out",
+        "fell_back",
+        "fallback_to",
+        "retried",
+        "quality_flags",
+        "unpriced_calls",
+        "cost_usd",
+        "cost_source",
+    ),
+    *("duration_ns", "ttft_ns", "input_tokens", "output_tokens", "cache_read_tokens"),
+    *("n_spans", "n_model_calls", "n_logical_calls", "model", "models"),
+)
 # of the first span, where there are no facts yet
 _ROOT = ("service_name", "cohort", "user_id", "session_id")
 _SAYS_THE_BADGE = frozenset({"pass", "passed", "fail", "failed"})
@@ -119,7 +135,7 @@ class TraceView:
 @shared
 def trace_page(request: Request, trace_id: str, services: ServicesDep, _key: Reader, span: str = "") -> HTMLResponse:
     """One trace; `span` is the one to open, by default its most telling model call."""
-    trace = read_judged_trace(services, trace_id, MAX_SPANS, with_outcomes=False)
+    trace = read_judged_trace(services, trace_id, MAX_SPANS, facts_of=_FACTS, with_outcomes=False)
     if trace is None:
         raise not_found("trace", trace_id, do="look for it in /traces; spans appear there within a job interval")
     view = trace_view(trace, span)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from api import format as formats
 from api.pages.words import Badge
@@ -31,8 +31,7 @@ _ATTEMPTS = {
 }
 
 
-@dataclass(frozen=True)
-class SpanRow:
+class SpanRow(NamedTuple):
     """
     One span. `offset` and `width` are percentages of the trace's time, `first_token` where the first token came (or None).
     """
