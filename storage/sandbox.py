@@ -28,6 +28,7 @@ from storage.query_policy import QueryPolicy, QueryRefusedError, allowed_functio
 _FUNCTIONS = "SELECT name, alias_to, categories AS category, toString(origin) AS origin, is_aggregate FROM system.functions"
 _COMBINATORS = "SELECT name FROM system.aggregate_function_combinators ORDER BY length(name) DESC, name"
 _TABLES = "SELECT name FROM system.tables WHERE database = {database:String}"
+_JOIN_ALGORITHMS = "SELECT value FROM system.settings WHERE name = 'join_algorithm'"
 _PARSE = "SELECT parseQueryToJSON({query:String}) AS tree, formatQuery({query:String}) AS text"
 
 _TOO_MUCH_MEMORY = (241,)
@@ -96,6 +97,7 @@ class Sandbox:
         self._lock = threading.Lock()
         self._functions: frozenset[str] | None = None
         self._combinators: tuple[str, ...] = ()
+        self._join_algorithms: str | None = None
 
     def check(self, query: str) -> tuple[str, frozenset[str]]:
         """
@@ -107,13 +109,8 @@ class Sandbox:
         Raises:
             QueryRefusedError: it is no query, or asks for what a reader may not have.
         """
-        try:
-            row = self._store.frame(_PARSE, {"query": query}).row(0, named=True)
-        except StoreRefusedError as error:
-            raise QueryRefusedError(_unparsed(str(error))) from error
-        tree = json.loads(row["tree"])
-        self._policy().check(tree)
-        return str(row["text"]), frozenset(_parameters(tree))
+        text, tree = self._parsed(query)
+        return text, frozenset(_parameters(tree))
 
     @contextmanager
     def run(self, query: str, parameters: Mapping[str, Any], limits: QueryLimits) -> Generator[Answer, None, None]:
@@ -126,13 +123,14 @@ class Sandbox:
             SandboxBusyError: try again later.
             StoreUnavailableError: the store cannot answer now.
         """
-        text, wanted = self.check(query)
-        _check_parameters(wanted, parameters)
+        text, tree = self._parsed(query)
+        _check_parameters(frozenset(_parameters(tree)), parameters)
+        settings = self._settings_of_spans() if _names_spans(tree) else {}
         if not self._slots.acquire(blocking=False):
             raise SandboxBusyError("as many SQL queries are running as may run at once")
         try:
             with _translated():
-                engine = _open(self._store, limits)
+                engine = _open(self._store, limits, settings)
             with closing(engine):
                 with _translated():
                     described = engine.whole(f"DESCRIBE TABLE ({text}\n)", parameters).to_pylist()
@@ -142,6 +140,27 @@ class Sandbox:
                 yield Answer(columns, wanted, (_retyped(batch, wanted) for batch in _guarded(batches)))
         finally:
             self._slots.release()
+
+    def _parsed(self, query: str) -> tuple[str, Any]:
+        try:
+            row = self._store.frame(_PARSE, {"query": query}).row(0, named=True)
+        except StoreRefusedError as error:
+            raise QueryRefusedError(_unparsed(str(error))) from error
+        tree = json.loads(row["tree"])
+        self._policy().check(tree)
+        return str(row["text"]), tree
+
+    def _settings_of_spans(self) -> dict[str, str]:
+        """
+        Both halves of the view `spans` lie in the order of its join: read in that order and merged they take the memory of a few
+        blocks, where a hash table takes that of every fact there is. The view itself asks for it, but a connection that is
+        `readonly` ignores the settings of a view (26.9). One stream for each table, because more read more at a time, and
+        the merge has one thread anyway. Joins that cannot be merged are done as the engine would have done them.
+        """
+        with self._lock:
+            if self._join_algorithms is None:
+                self._join_algorithms = str(self._store.frame(_JOIN_ALGORITHMS)["value"].item())
+        return {"join_algorithm": f"full_sorting_merge,{self._join_algorithms}", "max_final_threads": "1"}
 
     def _policy(self) -> QueryPolicy:
         with self._lock:
@@ -161,13 +180,13 @@ class _EmbeddedEngine:
     leftovers to the next one on the same connection (seen with chDB 4.4).
     """
 
-    def __init__(self, path: str, database: str, limits: QueryLimits) -> None:
+    def __init__(self, path: str, database: str, settings: Mapping[str, str]) -> None:
         import chdb  # 200 MiB of it, which a process that asks a server does without
 
         self._connection = chdb.connect(path)  # type: ignore[no-untyped-call]
         self._open: list[Generator[pa.RecordBatchReader, None, None]] = []
         self._connection.query(f"USE `{database}`")
-        for name, value in limits.settings().items():
+        for name, value in settings.items():
             self._connection.query(f"SET {name} = '{value}'")
 
     def whole(self, query: str, parameters: Mapping[str, Any]) -> pa.Table:
@@ -198,10 +217,10 @@ class _EmbeddedEngine:
 class _ServerEngine:
     """A ClickHouse server, which takes limits and `readonly` with each query."""
 
-    def __init__(self, arguments: Mapping[str, Any], database: str, limits: QueryLimits) -> None:
+    def __init__(self, arguments: Mapping[str, Any], database: str, settings: Mapping[str, str]) -> None:
         self._client = clickhouse_connect.get_client(**arguments, database=database)
         # 2 instead of 1: the client sends settings of its own along; the checked query itself cannot hold any
-        self._settings = limits.settings() | {"readonly": "2"}
+        self._settings = {**settings, "readonly": "2"}
 
     def whole(self, query: str, parameters: Mapping[str, Any]) -> pa.Table:
         return self._client.query_arrow(query, parameters=dict(parameters), settings=self._settings)
@@ -215,12 +234,13 @@ class _ServerEngine:
         self._client.close()
 
 
-def _open(store: Store, limits: QueryLimits) -> _EmbeddedEngine | _ServerEngine:
+def _open(store: Store, limits: QueryLimits, settings: Mapping[str, str] | None = None) -> _EmbeddedEngine | _ServerEngine:
     arguments = store.connection_arguments
+    all_settings = {**(settings or {}), **limits.settings()}
     if "path" in arguments:
         # the engine knows its directory by its resolved name; another spelling would be another engine
-        return _EmbeddedEngine(str(Path(arguments["path"]).resolve()), store.database, limits)
-    return _ServerEngine(arguments, store.database, limits)
+        return _EmbeddedEngine(str(Path(arguments["path"]).resolve()), store.database, all_settings)
+    return _ServerEngine(arguments, store.database, all_settings)
 
 
 def _with_times(schema: pa.Schema, columns: tuple[Column, ...]) -> pa.Schema:
@@ -296,15 +316,23 @@ def _first_line(message: str) -> str:
     return message.strip().partition("\n")[0].removeprefix("Streaming query failed: ")[:1000]
 
 
-def _parameters(tree: Any) -> Iterator[str]:
+def _nodes(tree: Any, kind: str) -> Iterator[dict[str, Any]]:
     if isinstance(tree, dict):
-        if tree.get("type") == "QueryParameter":
-            yield str(tree["name"])
+        if tree.get("type") == kind:
+            yield tree
         for value in tree.values():
-            yield from _parameters(value)
+            yield from _nodes(value, kind)
     elif isinstance(tree, list):
         for value in tree:
-            yield from _parameters(value)
+            yield from _nodes(value, kind)
+
+
+def _parameters(tree: Any) -> Iterator[str]:
+    return (str(node["name"]) for node in _nodes(tree, "QueryParameter"))
+
+
+def _names_spans(tree: Any) -> bool:
+    return any(str(node["name"]).rpartition(".")[2] == "spans" for node in _nodes(tree, "TableIdentifier"))
 
 
 def _check_parameters(wanted: frozenset[str], given: Mapping[str, Any]) -> None:
