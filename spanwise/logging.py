@@ -47,3 +47,5 @@ def configure(level: str, format: LogFormat) -> None:
     for noisy in ("uvicorn", "uvicorn.access", "httpx", "grpc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    # what it logs it raises too
+    logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+import logging
+import os
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +22,13 @@ from collector.config import CollectorConfig
 from spanwise.logging import LogFormat
 from storage.config import StorageConfig
 from storage.errors import PermanentError
+
+log = logging.getLogger(__name__)
+
+_DEFAULT_FILE = Path("spanwise.toml")
+_PREFIX, _NESTED = "SPANWISE_", "__"
+# read elsewhere: the key commands send
+_OTHER_VARIABLES = frozenset({"SPANWISE_API_KEY"})
 
 
 class Role(StrEnum):
@@ -36,7 +48,7 @@ class Settings(BaseSettings):
     """The whole tree. Order: command line, then environment, then the file, then defaults."""
 
     model_config = SettingsConfigDict(
-        env_prefix="SPANWISE_", env_nested_delimiter="__", frozen=True, extra="forbid", env_ignore_empty=True
+        env_prefix=_PREFIX, env_nested_delimiter=_NESTED, frozen=True, extra="forbid", env_ignore_empty=True
     )
 
     data_dir: Path = Field(Path("spanwise-data"), description="directory of the embedded engine and of the spool")
@@ -74,6 +86,13 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _a_rollout_is_declared_once(self) -> Self:
+        for name, n in Counter(rollout.name for rollout in self.rollout).items():
+            if n > 1:
+                raise ValueError(f"rollout {name!r} is declared {n} times; give each [[rollout]] a name of its own")
+        return self
+
+    @model_validator(mode="after")
     def _found_rollouts_are_not_declared(self) -> Self:
         for rollout in self.rollout:
             if "discovered" in rollout.model_fields_set:
@@ -98,7 +117,7 @@ class _TomlSource(TomlConfigSettingsSource):
     path: Path | None = None
 
     def __init__(self, settings_cls: type[BaseSettings]) -> None:
-        super().__init__(settings_cls, toml_file=self.path or Path("spanwise.toml"))
+        super().__init__(settings_cls, toml_file=self.path or _DEFAULT_FILE)
 
 
 def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -115,13 +134,35 @@ def load(config: Path | None = None, overrides: Mapping[str, Any] | None = None)
     if config is not None and not config.is_file():
         raise SettingsError(f"--config: no file {config}; create it, or leave --config out")
     _TomlSource.path = config
+    _warn_of_unknown_variables(os.environ)
     given = {name: value for name, value in (overrides or {}).items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
         raise SettingsError("\n".join(_sentence(problem) for problem in error.errors())) from error
-    except ValueError as error:  # tomllib and the environment's JSON parser
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{config or _DEFAULT_FILE} is not TOML: {error}") from error
+    except ValueError as error:  # the environment's JSON parser
         raise SettingsError(f"settings cannot be read: {error}") from error
+
+
+def _warn_of_unknown_variables(environment: Mapping[str, str]) -> None:
+    """A misspelt variable changes nothing; below a known section it stops the start, as in the file."""
+    known = set(_variables(Settings)) | _OTHER_VARIABLES
+    sections = tuple(f"{name}{_NESTED}" for name in known)
+    for name in sorted(environment):
+        if name.startswith(_PREFIX) and name not in known and not name.startswith(sections):
+            nearest = difflib.get_close_matches(name, sorted(known), 1, 0)[0]
+            log.warning("%s is no setting and changes nothing; the nearest is %s", name, nearest)
+
+
+def _variables(section: type[BaseModel], prefix: str = _PREFIX) -> Iterator[str]:
+    """The variable of every setting and of every section."""
+    for name, field in section.model_fields.items():
+        variable = f"{prefix}{name.upper()}"
+        yield variable
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _variables(field.annotation, f"{variable}{_NESTED}")
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:

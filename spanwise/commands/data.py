@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -20,8 +21,9 @@ from spanwise.progress import bar
 from spanwise.settings import Settings, load
 from spanwise.upkeep import BACKUP, BACKUPS, PURGE, Upkeep
 from storage import backup as backups
+from storage.address import ServerAddressError, connection_arguments
 from storage.client import Store
-from storage.errors import DataDirectoryBusyError, PermanentError
+from storage.errors import DataDirectoryBusyError, PermanentError, StoreUnavailableError
 from storage.migrations import known_migrations, migrate, schema_version
 from storage.spools import read_n_pending
 
@@ -105,9 +107,15 @@ def copy(
 ) -> None:
     """Move from the embedded engine to a ClickHouse server: verified by counts and checksums, resumable."""
     settings = load(config, {"data_dir": source})
+    if not (source / "clickhouse").is_dir():
+        raise PermanentError(f"--from: {source} is no data directory of `spanwise serve`")
+    try:
+        connection_arguments(target, settings.storage)
+    except ServerAddressError as error:
+        raise PermanentError(str(error).replace("clickhouse_url", "--to", 1)) from error
     here = _opened(settings.model_copy(update={"clickhouse_url": None}))
     _refuse_a_full_spool(settings.model_copy(update={"clickhouse_url": None}))
-    there = Store.server(target, settings.storage.database, settings.storage)
+    there = _server(target, settings)
     migrate(there)
     scratch = source / "copying"
     shutil.rmtree(scratch, ignore_errors=True)  # of a copy that was cut short
@@ -191,6 +199,19 @@ def _opened(settings: Settings) -> Store:
         return open_store(settings)
     except DataDirectoryBusyError as error:
         raise PermanentError(f"{error} (this command needs the data directory to itself)") from error
+
+
+def _server(target: str, settings: Settings) -> Store:
+    try:
+        return Store.server(target, settings.storage.database, settings.storage)
+    except StoreUnavailableError as error:
+        at = urlsplit(target)
+        cause: BaseException = error
+        while deeper := cause.__cause__ or cause.__context__:
+            cause = deeper
+        raise StoreUnavailableError(
+            f"--to: no ClickHouse answers on {at.hostname}:{at.port or 'its usual port'}: {cause}"
+        ) from error
 
 
 def _steps(update: Callable[[float, str], None]) -> backups.Progress:

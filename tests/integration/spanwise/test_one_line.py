@@ -78,6 +78,17 @@ def test_a_foreign_manifest_is_no_backup(manifest: str, tmp_path: Path) -> None:
         _manifest(tmp_path, 1)
 
 
+def test_a_copy_names_the_end_that_is_wrong(tmp_path: Path) -> None:
+    told = one_line("copy", "--from", tmp_path / "nodir", "--to", "clickhouse://127.0.0.1:9")
+    assert told == f"spanwise: --from: {tmp_path / 'nodir'} is no data directory of `spanwise serve`"
+    assert not (tmp_path / "nodir").exists()
+    (tmp_path / "data" / "clickhouse").mkdir(parents=True)
+    assert one_line("copy", "--from", tmp_path / "data", "--to", "foo").startswith("spanwise: --to: unknown scheme ''")
+    told = one_line("copy", "--from", tmp_path / "data", "--to", "clickhouse://127.0.0.1:9")
+    assert told.startswith("spanwise: --to: no ClickHouse answers on 127.0.0.1:9: ")
+    assert "Connection refused" in told
+
+
 @pytest.mark.parametrize("job", ["backfill", "reprice", "renormalize"])
 def test_a_job_says_which_time_it_cannot_read(job: str) -> None:
     assert one_line(job, "--since", "foo").startswith("spanwise: --since='foo' is not an RFC 3339 time")

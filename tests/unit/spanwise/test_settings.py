@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,7 @@ notify_urls = ["slack://tokenA/tokenB/tokenC"]
             "rollout 'a': discovered cannot be set; leave it out",
         ),
         ("[collector.receivers]\ngrpc_port = 1", "collector.receivers.grpc_port: there is no such setting"),
-        ("http_port = ", "settings cannot be read"),
+        ("http_port = ", "spanwise.toml is not TOML"),
     ],
 )
 def test_a_wrong_setting_stops_with_its_name_value_and_fix(text: str, sentence: str) -> None:
@@ -108,6 +109,37 @@ def test_several_wrong_settings_are_named_at_once() -> None:
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(SettingsError, match=r"no file elsewhere\.toml"):
         load(Path("elsewhere.toml"))
+
+
+def test_a_file_that_is_no_toml_is_named() -> None:
+    write("http_port = = 1")
+    with pytest.raises(SettingsError, match=r"^spanwise\.toml is not TOML: .*line 1"):
+        load()
+    Path("other.toml").write_text("[", encoding="utf-8")
+    with pytest.raises(SettingsError, match=r"^other\.toml is not TOML"):
+        load(Path("other.toml"))
+
+
+def test_a_rollout_is_declared_once() -> None:
+    one = '[[rollout]]\nname = "refund"\nservice = "s"\nbaseline = "a"\ncandidate = "b"\n'
+    write(one + one)
+    with pytest.raises(SettingsError, match="rollout 'refund' is declared 2 times"):
+        load()
+
+
+def test_a_misspelt_variable_is_told_with_the_nearest(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setenv("SPANWISE_HTTP_PRT", "1")
+    monkeypatch.setenv("SPANWISE_COLECTOR__SPOOL__MAX_BYTES", "1")
+    for fine in ("SPANWISE_API_KEY", "SPANWISE_HTTP_PORT", "SPANWISE_COLLECTOR__SPOOL__MAX_BYTES", "SPANWISE_API"):
+        monkeypatch.setenv(fine, "{}" if fine == "SPANWISE_API" else "9999999")
+    with contextlib.suppress(SettingsError):
+        load()
+    told = [record.getMessage() for record in caplog.records if "TEST" not in record.getMessage()]
+    nothing = "is no setting and changes nothing; the nearest is"
+    assert told == [
+        f"SPANWISE_COLECTOR__SPOOL__MAX_BYTES {nothing} SPANWISE_COLLECTOR__SPOOL__MAX_BYTES",
+        f"SPANWISE_HTTP_PRT {nothing} SPANWISE_HTTP_PORT",
+    ]
 
 
 def test_secrets_are_masked() -> None:
