@@ -39,9 +39,14 @@ def client(services: Services) -> TestClient:
 
 @pytest.fixture
 def address(store: Store) -> Iterator[str]:
-    """A server over a few traces of two routes; the student's newest failed."""
+    """A server over a few traces of two routes, all of cohort `refund`; the student's newest failed."""
     rows = [
-        trace_row(number, started_at=START - timedelta(hours=number), model_route="student" if number % 2 else "teacher")
+        trace_row(
+            number,
+            started_at=START - timedelta(hours=number),
+            model_route="student" if number % 2 else "teacher",
+            cohort="refund",
+        )
         for number in range(10)
     ]
     write_traces(store, [row | {"errored": number == 1} for number, row in enumerate(rows)])

@@ -13,6 +13,7 @@ import httpx
 import polars as pl
 import pytest
 
+from api.config import ApiConfig
 from storage.client import Store
 from tests.support.facts import START
 
@@ -58,21 +59,30 @@ def test_curl(address: str, store: Store) -> None:
     ]
     assert [item["trace_id"] for item in json.loads(outputs[0])["items"]] == [f"{1:032x}"]
     assert outputs[1].startswith("bucket,route,cohort,")
-    assert json.loads(outputs[2])["rows"] == [["refunds", 5, 0.05]]
+    assert json.loads(outputs[2])["rows"] == [["refund", 5, 0.05]]
 
 
 def test_python(address: str, capsys: pytest.CaptureFixture[str]) -> None:
     declared = {"service": "support-agent", "baseline": "teacher", "candidate": "student"}
     httpx.put(f"{address}/api/v1/rollouts/refund-student", json=declared, timeout=30).raise_for_status()
     printed = []
-    for recipe in recipes("python"):
-        exec(compile(recipe.replace(WRITTEN, address), "docs/analysts.md", "exec"), {})
+    # a page as long as there may be, shorter here so that there are several
+    written = [recipe.replace(WRITTEN, address) for recipe in recipes("python")]
+    assert f'"limit": {ApiConfig().max_page_items}' in written[1]
+    written[1] = written[1].replace('"limit": 1000', '"limit": 2')
+    for recipe in written:
+        exec(compile(recipe, "docs/analysts.md", "exec"), {})
         printed.append(capsys.readouterr().out)
     assert "student" in printed[0]
     assert printed[1] == "5 traces\n"
     # the student's only failure, and the teacher's last trace before it
     assert printed[2].split("\n")[0] == f"same cohort {1:032x} {2:032x}"
-    assert "teacher" in printed[3]
+    # totals are of all traces, not of a page
+    assert re.findall(r"│ (student|teacher) +│ +(\d+) │ +([\d.]+) │", printed[3]) == [
+        ("student", "5", "0.050000000"),
+        ("teacher", "5", "0.050000000"),
+    ]
+    assert "limit" not in written[3]
 
 
 def test_grafana(address: str) -> None:
