@@ -92,8 +92,9 @@ def run(*, wait: bool, seed: int, port: int) -> int:
         ):
             _replay(scenario, seed, endpoints, api, console)
             _judge(api, console)
-            _report(api, endpoints["api"], sink, console)
+            alert_id = _report(api, sink, console)
             if wait:
+                _invite(endpoints["api"], alert_id, console)
                 console.print("\nThe pages stay up until you press Ctrl-C.")
                 _until_interrupted(process)
         sink.close()
@@ -202,14 +203,20 @@ def _firing(api: httpx.Client) -> list[dict[str, Any]]:
     return items
 
 
-def _report(api: httpx.Client, url: str, sink: _Sink, console: Console) -> None:
-    alert = _firing(api)[0]
+def _report(api: httpx.Client, sink: _Sink, console: Console) -> str:
+    """What on-call was sent; the alert's id."""
+    alert_id: str = _firing(api)[0]["alert_id"]
     _wait(lambda: bool(sink.pages), 20)
     page = sink.pages[0].get("text", "") if sink.pages else ""
     console.print(Panel(page.strip() or "the alert is recorded; its delivery is still under way", title="what on-call was sent"))
+    return alert_id
+
+
+def _invite(url: str, alert_id: str, console: Console) -> None:
+    """Where to look, while the server is up."""
     console.print("Look at it:")
     console.print(f"  the rollout   {url}/rollouts/{ROLLOUT}", soft_wrap=True)
-    console.print(f"  the alert     {url}/alerts/{alert['alert_id']}", soft_wrap=True)
+    console.print(f"  the alert     {url}/alerts/{alert_id}", soft_wrap=True)
     console.print(f"  its traces    {url}/traces?route=student&cohort={COHORT}", soft_wrap=True)
     console.print(f"  data health   {url}/health", soft_wrap=True)
 

@@ -23,7 +23,7 @@ def test_it_names_pages_only_while_they_are_up(wait: bool, monkeypatch: pytest.M
         yield {"api": "http://127.0.0.1:1"}, Mock()
 
     monkeypatch.setattr(demo, "Console", lambda: Console(file=screen, width=200))
-    monkeypatch.setattr(demo.signal, "signal", Mock())
+    monkeypatch.setattr("signal.signal", Mock())
     monkeypatch.setattr(demo, "_server", server)
     monkeypatch.setattr(demo, "_firing", lambda _: [{"alert_id": "a1"}])
     for name in ("_replay", "_judge", "_wait", "_until_interrupted"):
