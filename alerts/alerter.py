@@ -29,7 +29,7 @@ from alerts.signals import WITHDRAWN, is_withdrawn, over_because, quiet_signal, 
 from alerts.templates import Templates
 from alerts.thresholds import Judgement, comparison_id, judge
 from alerts.troubles import ANY_ERROR
-from alerts.verdict import Verdict, from_json
+from alerts.verdict import Verdict
 from analytics.config import MaturityRules
 from storage.alerts import EventKind, SubjectKind, read_alert_counts, read_live_events, read_notices, read_silences, write_events
 from storage.client import Store
@@ -40,7 +40,6 @@ from storage.leases import Lease
 from storage.metrics import Grain
 from storage.rollouts import read_route_traffic
 from storage.troubles import Trouble, read_troubles
-from storage.verdicts import read_latest_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -141,11 +140,11 @@ class Alerter:
         return exposition(rollouts, DeliveryStatus(alerts, deliveries, self.refresh_failures, self.failures))
 
     def _status(self, rollout: RolloutConfig, troubles: list[Trouble]) -> RolloutStatus:
-        stored = read_latest_verdict(self._store, rollout.name)
-        verdict, card = from_json(stored) if stored else None, None
         with self._apart(rollout.name):
-            card = self.evaluator.scorecard(rollout, self._clock.now())
-        return RolloutStatus(rollout.name, verdict, card, troubles)
+            found = self.evaluator.report(rollout)
+            if found is not None:
+                return RolloutStatus(rollout.name, found.verdict, found.scorecard, troubles)
+        return RolloutStatus(rollout.name, self.evaluator.verdict(rollout.name), None, troubles)
 
     @contextmanager
     def _apart(self, subject: str) -> Iterator[None]:
@@ -166,8 +165,11 @@ class Alerter:
             channel.close()
 
     def _may_work(self) -> bool:
-        self.is_active = self._lease is None or self._lease.hold()
-        return self.is_active
+        is_active = self._lease is None or self._lease.hold()
+        if self.is_active and not is_active:
+            self.evaluator.stand_by()
+        self.is_active = is_active
+        return is_active
 
     def _judge(self) -> list[Verdict]:
         now = self._clock.now()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast
 
 import polars as pl
+import structlog
 
 from alerts import checkpoint, verdict
 from alerts.comparison import Comparison, from_json
@@ -37,7 +38,16 @@ from storage.comparisons import (
 )
 from storage.errors import RetryableError
 from storage.settled import read_settled_days
-from storage.verdicts import VERDICTS, read_latest_verdict, write_verdicts
+from storage.verdicts import (
+    VERDICTS,
+    read_judged,
+    read_latest_verdict,
+    read_latest_verdicts,
+    write_judged,
+    write_verdicts,
+)
+
+log = structlog.get_logger(__name__)
 
 # A model that changed is noticed, late verdicts are counted, and numbers of an unchanged verdict are refreshed this often.
 _HOUR = timedelta(hours=1)
@@ -48,11 +58,21 @@ _CHECKPOINT_EVERY = timedelta(minutes=10)
 _SETTLED_AT_ONCE = 34
 
 
+@dataclass(frozen=True)
+class Report:
+    """One look at a rollout: all of the same state and moment."""
+
+    verdict: Verdict
+    scorecard: Scorecard
+    gate: GateResult
+
+
 class Evaluator:
     """
     Holds the state of the open comparisons; everything it knows is in the store, so another instance continues it.
 
-    Only the active alerter may call `tick`. `scorecard` and `gate` read the stored state and may run in any process.
+    Only the active alerter may call `tick`. Everything else may be asked in any process and answers as of the last tick, whoever
+    made it: the state it left is the same in the store and in memory.
 
     Args:
         maturity, clock: how long metrics wait for late verdicts, and what a verdict's delay is, as the jobs count them.
@@ -76,16 +96,23 @@ class Evaluator:
         # of each rollout the comparison, and what `_judge` counts now and then: who does not tick restores an entry for each look
         self._counted: dict[str, tuple[str, datetime, list[Lateness], datetime, int]] = {}
         self._is_loaded = False
+        # the verdicts of the last tick, and its moment; who does not tick makes them of the stored state, once per tick
+        self._present: tuple[datetime | None, dict[str, Verdict]] = (None, {})
         self._lock = threading.RLock()
 
     def tick(self, rollouts: Sequence[RolloutConfig], now: datetime, stopped: Mapping[str, str] | None = None) -> list[Verdict]:
         """
-        The present verdict of each rollout with traffic in both arms; those that changed were appended to `verdicts`.
+        The present verdict of each rollout with traffic in both arms; those that changed were appended to `verdicts`, and the
+        moment up to which all were judged is recorded.
 
         What goes wrong with one rollout is its own: it keeps its last verdict, which says so, and the others go on. So do
         those `stopped`, by name and reason, whose declaration nobody can read.
         """
+        began = datetime.now(UTC)
         with self._lock:
+            if self._is_loaded and (read_judged(self._store) or LONG_AGO) > (self._present[0] or LONG_AGO):
+                # somebody else has ticked since: going on from here would settle twice
+                self.stand_by()
             self._load()
             self._troubles.begin()
             for name, reason in (stopped or {}).items():
@@ -102,31 +129,62 @@ class Evaluator:
             self._append(verdicts, now)
             self._save(now)
             self._troubles.save()
+            write_judged(self._store, now, began, len(verdicts))
+            self._present = now, {found.rollout: found for found in verdicts}
             return verdicts
 
-    def scorecard(self, rollout: RolloutConfig, now: datetime) -> Scorecard | None:
-        """The scorecard as of the newest tick; None before a comparison is open."""
-        found = self.report(rollout, now)
-        return found and found[0]
+    def stand_by(self) -> None:
+        """Somebody else ticks from now on: what is held here gets old, what is in the store does not."""
+        with self._lock:
+            self._is_loaded = False
+            self._present = None, {}
+            for held in (self._watched, self._unreadable, self._told, self._counted):
+                held.clear()
+            self._troubles.stand_by()
 
-    def report(self, rollout: RolloutConfig, now: datetime) -> tuple[Scorecard, GateResult] | None:
-        """The scorecard and the gate of the same moment, at the price of one; None before a comparison is open."""
+    def report(self, rollout: RolloutConfig) -> Report | None:
+        """Verdict, scorecard and gate of the last tick, at the price of one; None before a comparison is open."""
         with self._lock:
             entry = self._find(rollout.name)
             if entry is None:
                 return None
-            judged = self._judge(entry, now)
-            return scorecard(self._store, entry.comparison, judged, now), judged.gate
+            as_of = self._as_of(entry)
+            judged = self._judge(entry, as_of)
+            # of a state that an error left half changed, the tick has said the last sound verdict
+            told = self._present[1].get(rollout.name, judged.verdict) if entry.is_doubtful else judged.verdict
+            return Report(told, scorecard(self._store, entry.comparison, judged, as_of), judged.gate)
+
+    def verdict(self, rollout: str) -> Verdict | None:
+        """The verdict of the last tick; the last one stored where nothing is compared any more; None before the first."""
+        found = self._judged_last([rollout]).get(rollout)
+        if found is not None:
+            return found
+        stored = read_latest_verdict(self._store, rollout)
+        return None if stored is None else verdict.from_json(stored)
+
+    def verdicts(self, rollouts: Sequence[str]) -> dict[str, Verdict]:
+        """The same of many; a rollout without one is absent."""
+        found = self._judged_last(rollouts)
+        if len(found) == len(rollouts):
+            return found
+        stored = read_latest_verdicts(self._store)
+        others = {name for name in rollouts if name in stored} - set(found)
+        return found | {name: verdict.from_json(stored[name]) for name in others}
 
     def gate(self, rollout: RolloutConfig, now: datetime, on: Literal["live", "experiment"] = "live") -> GateResult:
-        """Pass, fail or undetermined; `experiment` judges paired golden-set runs."""
+        """
+        Pass, fail or undetermined.
+
+        Args:
+            on: `live` traffic as of the last tick, or paired golden-set runs (`experiment`) as of `now`.
+        """
         if on == "experiment":
             return judge_experiment(self._store, rollout, self._config, now)
         with self._lock:
             try:
                 entry = self._find(rollout.name)
                 if entry is not None:
-                    return self._judge(entry, now).gate
+                    return self._judge(entry, self._as_of(entry)).gate
                 reason = "no comparison is open: both routes need traffic"
             except (RetryableError, MemoryError):
                 raise
@@ -179,6 +237,35 @@ class Evaluator:
         if counted is not None and counted[0] == entry.comparison.comparison_id:
             _, entry.counted_at, entry.lateness, entry.late_counted_at, entry.late_rows = counted
         return entry
+
+    def _as_of(self, entry: Watched) -> datetime:
+        """The moment of the last tick that is known of. Never the reader's own: what nobody judges would look judged."""
+        ticked = self._present[0] if self._is_loaded else None
+        return ticked or read_judged(self._store) or entry.comparison.opened_at
+
+    def _judged_last(self, rollouts: Sequence[str]) -> dict[str, Verdict]:
+        """The verdicts of the last tick, of those with an open comparison that can be judged."""
+        if not self._is_loaded:
+            as_of = read_judged(self._store)
+            with self._lock:
+                if self._present[0] != as_of:
+                    self._present = as_of, {}
+                for name in set(rollouts) - set(self._present[1]):
+                    self._judge_stored(name, as_of)
+        # who ticks need not wait for a tick that runs: the one before is whole
+        known = self._present[1]
+        return {name: known[name] for name in rollouts if name in known}
+
+    def _judge_stored(self, rollout: str, as_of: datetime | None) -> None:
+        try:
+            entry = self._find(rollout)
+            if entry is not None:
+                self._present[1][rollout] = self._judge(entry, as_of or entry.comparison.opened_at).verdict
+        except (RetryableError, MemoryError):
+            raise
+        except ANY_ERROR:
+            # who ticks has stored what it could still say
+            log.warning("verdict_not_remade", rollout=rollout, exc_info=True)
 
     def _restore(self, comparison: Comparison) -> Watched:
         """From the checkpoint, and what was settled after it."""

@@ -46,6 +46,10 @@ class Troubles:
             self._stored = None
         self._is_ticking, self._stopped = True, {}
 
+    def stand_by(self) -> None:
+        """Somebody else ticks from now on, and tells."""
+        self._stored, self._is_ticking, self._stopped, self._left_out = None, False, {}, {}
+
     @contextmanager
     def apart(self, rollout: str, doing: str) -> Iterator[None]:
         """Note what goes wrong inside as this rollout's. That the store does not answer is nobody's own."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -16,7 +16,7 @@ from alerts.config import RolloutConfig
 from alerts.gate import in_trouble, undetermined
 from alerts.rollouts import InvalidRolloutError, Rollout, UnknownRolloutError
 from alerts.scorecard import Scorecard
-from alerts.verdict import GateResult, VerdictKind
+from alerts.verdict import GateResult, Verdict, VerdictKind
 from api.documents import to_json
 from api.kept import Kept
 from api.problems import ProblemError, bad_value, not_found
@@ -26,9 +26,17 @@ from storage.alerts import AlertRow, AlertState, Subject, SubjectKind, read_aler
 from storage.client import Store
 from storage.clock import Clock, WallClock
 from storage.deliveries import read_deliveries
-from storage.verdicts import read_latest_verdict, read_latest_verdicts
 
 _MAX_ALERTS = 10_000
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """One look at a rollout."""
+
+    verdict: Verdict
+    scorecard: Scorecard
+    gate: Document
 
 
 class Desk:
@@ -55,21 +63,19 @@ class Desk:
         return [_rollout(rollout) for rollout in self._all()]
 
     def overview(self) -> Sequence[tuple[Document, Document]]:
-        stored = read_latest_verdicts(self._store)
-        return [(_rollout(rollout), self._told_of(rollout.name, stored.get(rollout.name))) for rollout in self._all()]
+        rollouts = self._all()
+        known = self._evaluator.verdicts([rollout.config.name for rollout in rollouts])
+        return [(_rollout(rollout), self._told_of(rollout.name, known.get(rollout.name))) for rollout in rollouts]
 
     def rollout(self, name: str) -> Document:
         return _rollout(self._get(name))
 
     def report(self, name: str) -> RolloutReport:
         rollout = self._get(name)
-        with ThreadPoolExecutor(1) as beside:
-            stored = beside.submit(read_latest_verdict, self._store, name)
-            found = self._judged(rollout)
-        verdict = self._told_of(name, stored.result())
-        # a verdict may be stored of a comparison that is over, and a comparison open before its first verdict
-        known = found if found and verdict.get("comparison_id") else (None, None)
-        return RolloutReport(_rollout(rollout), verdict, *known)
+        found = self._judged(rollout)
+        if found is None:
+            return RolloutReport(_rollout(rollout), self._told_of(name, self._evaluator.verdict(name)))
+        return RolloutReport(_rollout(rollout), self._told_of(name, found.verdict), found.scorecard, found.gate)
 
     def declare_rollout(self, name: str, declaration: Document, actor: str) -> Document:
         fields = {**declaration, "name": name}
@@ -95,25 +101,29 @@ class Desk:
             raise ProblemError(
                 404, "no-comparison", "nothing to compare yet", f"rollout {name!r} has no traces in both arms yet", do
             )
-        return dict(to_json(found[0]))
+        return dict(to_json(found.scorecard))
 
-    def _judged(self, rollout: Rollout) -> tuple[Scorecard, Document] | None:
-        """Scorecard and gate; None before there is a comparison."""
+    def _judged(self, rollout: Rollout) -> _Judged | None:
+        """What one look gives; None before there is a comparison."""
 
-        def judged() -> tuple[Scorecard, Document] | None:
-            found = self._evaluator.report(rollout.config, self._clock.now())
-            return found and (found[0], _gate(rollout.name, found[1]))
+        def judged() -> _Judged | None:
+            found = self._evaluator.report(rollout.config)
+            if found is None:
+                return None
+            return _Judged(found.verdict, found.scorecard, _gate(rollout.name, found.gate))
 
         return self._kept.get(("judged", rollout.name), judged)
 
     def verdict(self, name: str) -> Document:
         self._get(name)
-        return self._told_of(name, read_latest_verdict(self._store, name))
+        # while a scorecard is given again, so is the verdict that came with it
+        held = self._kept.held(("judged", name))
+        return self._told_of(name, held.verdict if isinstance(held, _Judged) else self._evaluator.verdict(name))
 
-    def _told_of(self, name: str, stored: str | None) -> Document:
-        """The verdict as it is stored, or the one before any."""
-        if stored is not None:
-            return dict(json.loads(stored))
+    def _told_of(self, name: str, known: Verdict | None) -> Document:
+        """A verdict as a document, or the one before any."""
+        if known is not None:
+            return dict(to_json(known))
         reason = "no comparison has begun: the candidate's or the baseline's first trace is awaited"
         return {
             "rollout": name, "kind": VerdictKind.COLLECTING.value, "reasons": [reason], "streams": [], "cost": None, "guards": [],

@@ -86,8 +86,9 @@ def test_a_rollout_from_opening_to_page_and_restart(store: Store, rows: pl.DataF
     rebuilt = checkpoint.replay(ComparisonState(entry.comparison.rules()), [settled], dict(entry.state.frontiers))
     assert checkpoint.to_bytes(rebuilt) == state_bytes(first)
 
-    card = Evaluator(store, MethodConfig()).scorecard(ROLLOUT, END)
-    assert card is not None
+    found = Evaluator(store, MethodConfig()).report(ROLLOUT)
+    assert found is not None
+    card = found.scorecard
     assert {row.cohort for row in card.rows} == {"*", "orders", "claims"}
     assert card.cost is not None
     assert card.cost.certified

@@ -242,9 +242,9 @@ def test_an_established_candidate_without_a_holdback(store: Store) -> None:
     [(first_id, state, _)] = watch.alerts()
     assert state is AlertState.FIRING
     before = watch.comparison()
-    card = watch.alerter.evaluator.scorecard(DRIFT, watch.clock.now())
-    assert card is not None
-    stream = next(row for row in card.rows if row.stream_id == "eval_fail/TaskCompletion/*")
+    found = watch.alerter.evaluator.report(DRIFT)
+    assert found is not None
+    stream = next(row for row in found.scorecard.rows if row.stream_id == "eval_fail/TaskCompletion/*")
     assert stream.since is not None
     assert (stream.since - before.day_zero_at).days in (15, 16)
 

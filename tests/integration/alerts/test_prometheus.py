@@ -163,6 +163,8 @@ HEALTHY = {
     'spanwise_job_watermark_lag_seconds{instance="a",kind="rollup"}': "60x100",
     'spanwise_job_age_seconds{instance="a",kind="rollup"}': "60x100",
     'spanwise_job_failed{instance="a",kind="rollup"}': "0x100",
+    # judged every minute, as of then; the test's clock begins at 0
+    'spanwise_verdict_as_of_timestamp_seconds{instance="a",rollout="swap"}': "0+60x100",
 }
 
 
@@ -188,6 +190,9 @@ HEALTHY = {
         ({"spanwise_job_watermark_lag_seconds": "901x100"}, {"SpanwiseJobBehind"}),
         ({"spanwise_job_age_seconds": "901x100"}, {"SpanwiseJobsStandStill"}),
         ({"spanwise_job_failed": "1x100"}, {"SpanwiseJobFailed"}),
+        # not judged since minute 44, and since minute 46: 30 minutes and 10 for the rule
+        ({"spanwise_verdict_as_of_timestamp_seconds": "0+60x44 2640x56"}, {"SpanwiseVerdictStale"}),
+        ({"spanwise_verdict_as_of_timestamp_seconds": "0+60x46 2760x54"}, set()),
         # mended by the next run
         ({"spanwise_job_failed": "0x82 1x2 0x20"}, set()),
     ],
