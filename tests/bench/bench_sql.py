@@ -30,6 +30,7 @@ _IN_HOUR = "start_time >= '2026-03-01 10:00:00' AND start_time < '2026-03-01 11:
 _TEN_SECONDS = "start_time >= '2026-03-01 10:30:00' AND start_time < '2026-03-01 10:30:10'"
 QUESTIONS = {
     "count of ten seconds": f"SELECT count() FROM spans WHERE {_TEN_SECONDS}",
+    "the same, its hour named": f"SELECT count() FROM spans WHERE start_hour = '2026-03-01 10:00:00' AND {_TEN_SECONDS}",
     "cost by route, ten seconds": f"SELECT model_route, count(), sum(cost_usd) FROM spans WHERE {_TEN_SECONDS} GROUP BY 1",
     "count of the hour": f"SELECT count() FROM spans WHERE {_IN_HOUR}",
     "cost by route, the hour": f"SELECT model_route, count(), sum(cost_usd) FROM spans WHERE {_IN_HOUR} GROUP BY 1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pytest
 
 from storage.client import DirectoryOwner, Store
+from storage.errors import QueryLimitError
 from storage.migrations import migrate
 from storage.sandbox import QueryLimits, Sandbox
 from tests.support.clickhouse_http import Front
@@ -149,3 +151,18 @@ def full_hour(engine_directory: Path, _engine_owner: DirectoryOwner) -> Iterator
     yield store
     store.command(f"DROP DATABASE `{store.database}`")
     store.close()
+
+
+def test_a_condition_on_the_hour_leaves_other_hours_unread_on_both_sides(store: Store) -> None:
+    for n in range(4):
+        fill_hour(store, 60_000, START + timedelta(hours=n))
+    # spans and facts of one hour; those of two are more
+    limits = replace(LIMITS, read_rows=200_000)
+    within = "start_time >= '2026-03-01 11:30:00' AND start_time < '2026-03-01 11:40:00'"
+    # one every 60 ms
+    counts = "SELECT count() AS n, countIf(usage_scope = '') AS n_undecided FROM spans"
+    assert rows(store, f"{counts} WHERE start_hour = '2026-03-01 11:00:00' AND {within}", limits) == [
+        {"n": 10_000, "n_undecided": 0}
+    ]
+    with pytest.raises(QueryLimitError):
+        rows(store, f"{counts} WHERE {within}", limits)
