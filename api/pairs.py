@@ -9,22 +9,28 @@ from typing import Any
 
 import polars as pl
 
+from alerts.rules import GUARD_METRICS, REFERENCED
 from analytics.config import EvaluatorRules
 from api.content import conversation_of
 from api.documents import to_json
 from api.judged import judged
+from api.problems import bad_value
 from api.services import Document, Services
 from api.times import LATEST
+from storage.metrics import FLAG_METRICS, VERDICT_METRICS
 from storage.pairs import PairQuestion, read_failing_pairs
 from storage.traces import WholeTrace, read_traces
 
 WINDOW = timedelta(days=14)
 _MAX_SPANS = 200
+_FAILABLE = (*VERDICT_METRICS, *FLAG_METRICS)
 _EVALUATION = ("name", "metric", "failed", "score", "label", "explanation", "evaluator_error", "evaluator_version")
 
 
 def question_of(rollout: Document, services: Services, cohort: str | None, metric: str, evaluator: str) -> PairQuestion:
-    """What to look for in the last two weeks; `cohort` None is all, `evaluator` '' is any."""
+    """What to look for in the last two weeks; `cohort` None is all, `evaluator` '' is any. Raises a 400 problem for a metric."""
+    if metric.removesuffix("_rate") not in (*_FAILABLE, *GUARD_METRICS, *REFERENCED):
+        raise bad_value("metric", metric, f"one of {', '.join(_FAILABLE)}")
     now = services.clock.now()
     return PairQuestion(
         service_name=rollout["service"],

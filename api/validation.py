@@ -45,7 +45,9 @@ def _said(error: Mapping[str, Any], names: Names) -> tuple[str, str]:
         case "missing":
             return field, "is not given"
         case "literal_error" | "enum":
-            return field, f"{_shown(value)} is none of {str(error['ctx']['expected']).replace(' or ', ', ')}"
+            # '' means that nothing was said
+            known = str(error["ctx"]["expected"]).replace(" or ", ", ").removeprefix("'', ")
+            return field, f"{_shown(value)} is none of {known}"
     expected = str(error["msg"]).removeprefix("Value error, ").replace("Input should be ", "should be ")[:300]
     return field, f"{_shown(value)} {expected}" if expected.startswith("should be ") and _is_scalar(value) else expected
 

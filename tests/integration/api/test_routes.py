@@ -227,7 +227,7 @@ _JSON = {"content-type": "application/json"}
     [
         ("GET", "/traces?rout=x", {}, "rout: no such parameter; there are from, to, service, "),
         ("GET", "/metrics/error_rate?color=red", {}, "color: no such parameter; there are from, to, step, "),
-        ("GET", "/traces?failed=eval", {}, "failed: 'eval' is none of '', 'eval_fail', 'thumbs_down', 'correction', "),
+        ("GET", "/traces?failed=eval", {}, "failed: 'eval' is none of 'eval_fail', 'thumbs_down', 'correction', "),
         ("GET", "/traces?limit=abc", {}, "limit: 'abc' should be a valid integer"),
         ("GET", "/alerts?state=firing&state=out", {}, "state: 'out' is none of 'pending', 'firing', "),
         ("POST", "/jobs/nonsense", {"json": {}}, "kind: 'nonsense' is none of 'assemble', "),
@@ -259,6 +259,16 @@ def test_what_is_wrong_is_named_with_what_would_be_right(
     answer = client.request(method, f"/api/v1{path}", **sent)
     assert answer.status_code in (400, 422)
     assert answer.json()["detail"].startswith(says)
+
+
+def test_a_misspelt_filter_does_not_answer_nothing(client: TestClient) -> None:
+    client.put("/api/v1/rollouts/r1", json={"service": "s", "baseline": "a", "candidate": "b"}).raise_for_status()
+    assert get(client, "/api/v1/alerts", rollout="r1")["items"] == []
+    assert "known: r1" in get(client, "/api/v1/alerts", 404, rollout="r2")["detail"]
+    for metric in ("eval_fail", "error", "error_rate", "slow"):
+        assert get(client, "/api/v1/rollouts/r1/pairs", metric=metric)["items"] == []
+    refused = get(client, "/api/v1/rollouts/r1/pairs", 400, metric="eval")
+    assert refused["detail"].startswith("metric='eval' is not one of eval_fail, thumbs_down, ")
 
 
 def test_a_body_without_its_type_says_which_header_is_missing(client: TestClient) -> None:
