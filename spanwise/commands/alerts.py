@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Column, Table
 
 from spanwise.instance import api
 from spanwise.settings import load
+from spanwise.tables import WIDE, narrow
 from storage.errors import PermanentError
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
@@ -46,12 +48,23 @@ def show(
     if as_json:
         print(json.dumps(document, indent=2))
         return
-    table = Table(Column("alert", no_wrap=True), "state", "about", "kind", "opened", "what")
-    for item in document["items"]:
-        what = (item["page"] or {}).get("what", "")
-        about = f"{item['subject_kind']} {item['subject']}"
-        table.add_row(item["alert_id"], item["state"], escape(about), item["kind"], item["opened_at"], escape(what))
-    console.print(table if document["items"] else "no alerts")
+    console.print(table(document["items"], console.width) if document["items"] else "nothing matches")
+
+
+def table(items: list[dict[str, Any]], width: int) -> Table:
+    """One row per alert; in a narrow terminal one column: a line that says which, and the sentence below it."""
+    is_wide = width >= WIDE
+    shown = Table(Column("alert", no_wrap=True), "state", "about", "kind", "opened", "what") if is_wide else narrow("alert")
+    for item in items:
+        what = escape((item["page"] or {}).get("what", ""))
+        about = escape(f"{item['subject_kind']} {item['subject']}")
+        if is_wide:
+            shown.add_row(item["alert_id"], item["state"], about, item["kind"], item["opened_at"], what)
+        else:
+            shown.add_row(f"[bold]{item['alert_id']}[/]  {item['state']} since {item['opened_at'][:19]}Z")
+            shown.add_row(f"  {about}: {item['kind']}")
+            shown.add_row(Padding(what, (0, 0, 1, 2)))
+    return shown
 
 
 @alerts.command()

@@ -70,7 +70,7 @@ def backup(
                 _refuse_a_full_spool(settings)
                 with bar("backing up") as update:
                     run = Upkeep(store, directory.parent).backup(directory.name, lambda share: update(share, ""))
-                _tell(run.error, run.detail)
+                _tell(run.error, f"{run.rows_written:,} rows in {directory}")
                 return
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{uuid.uuid4().hex[:8]}"
     with api(settings, url) as client, bar("backing up") as update:

@@ -9,10 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from spanwise.instance import api
 from spanwise.settings import load
+from spanwise.tables import WIDE, narrow, right
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
 DataDir = Annotated[Path | None, typer.Option(help="data directory of the running instance")]
@@ -49,7 +50,7 @@ def scorecard(
     console.print(f"[bold]{escape(rollout)}[/]: {verdict['kind'].replace('_', ' ')} as of {verdict['as_of']}")
     for reason in verdict["reasons"]:
         console.print(f"  {reason}", markup=False)
-    console.print(_streams(card["rows"]))
+    console.print(streams(card["rows"], console.width) if card["rows"] else "no metric has data yet")
     if card["cost"] is not None:
         console.print(_costs(card["cost"]))
     for heading, sentences in (
@@ -60,18 +61,24 @@ def scorecard(
             console.print(f"{heading}: {sentence}", markup=False)
 
 
-def _streams(rows: list[dict[str, Any]]) -> Table:
-    table = Table(title="quality and operations; + is harm")
-    for heading in ("metric", "cohort", "range, pp", "estimate, pp", "baseline", "candidate", "state"):
-        table.add_column(heading, justify="left" if heading in ("metric", "cohort", "state") else "right")
+def streams(rows: list[dict[str, Any]], width: int) -> Table:
+    """One row per metric and cohort; in a narrow terminal without the estimate and how many each arm has."""
+    title = "quality and operations; + is harm"
+    state = Column("state", no_wrap=True)
+    if is_wide := width >= WIDE:
+        arms = right("estimate, pp"), right("baseline"), right("candidate")
+        table = Table("metric", "cohort", right("range, pp"), *arms, state, title=title)
+    else:
+        names = Column("metric", overflow="fold"), Column("cohort", overflow="fold")
+        table = narrow(*names, right("range, pp"), right("baseline"), right("candidate"), state, title=title)
     for row in rows:
+        arms_shown = [_arm(row[arm], with_count=is_wide) for arm in ("baseline", "candidate")]
         table.add_row(
             escape(row["evaluator"] or row["metric"]),
             _cohort(row["cohort"]),
             _range(row["interval"], 100, "+.1f"),
-            _number(row["difference"], 100, "+.1f"),
-            _arm(row["baseline"]),
-            _arm(row["candidate"]),
+            *([_number(row["difference"], 100, "+.1f")] if is_wide else []),
+            *arms_shown,
             _STATES.get(row["state"], row["state"]),
         )
     return table
@@ -92,9 +99,9 @@ def _cohort(name: str) -> str:
     return "[bold]all[/]" if name == "*" else escape(name or "(none)")
 
 
-def _arm(arm: dict[str, Any]) -> str:
-    rate = _number(arm["rate"], 100, ".1f")
-    return f"{rate} % of {arm['n_units']:,}" if arm["rate"] is not None else f"{rate} of {arm['n_units']:,}"
+def _arm(arm: dict[str, Any], *, with_count: bool) -> str:
+    rate = _number(arm["rate"], 100, ".1f") + (" %" if arm["rate"] is not None else "")
+    return f"{rate} of {arm['n_units']:,}" if with_count else rate
 
 
 def _number(value: float | None, scale: float, form: str) -> str:

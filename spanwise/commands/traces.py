@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from spanwise.instance import api
 from spanwise.settings import load
+from spanwise.tables import WIDE, narrow, right
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
 DataDir = Annotated[Path | None, typer.Option(help="data directory of the running instance")]
@@ -56,23 +58,33 @@ def traces(
     if as_json:
         print(json.dumps(document, indent=2))
         return
-    Console().print(_table(document["items"]))
+    console = Console()
+    if not document["items"]:
+        console.print("nothing matches")
+        return
+    console.print(table(document["items"], console.width))
     if document["next"]:
-        Console().print("there are more: take a longer --limit or a narrower question")
+        console.print("there are more: take a longer --limit or a narrower question")
 
 
-def _table(items: list[dict[str, Any]]) -> Table:
-    table = Table("started", "trace", "service", "route", "cohort", "seconds", "USD", "what happened")
+def table(items: list[dict[str, Any]], width: int) -> Table:
+    """One row per trace, its id always whole; in a narrow terminal the words share a column, and times lack their year."""
+    first = (Column("started", no_wrap=True), Column("trace", no_wrap=True), right("seconds"), right("USD"))
+    if is_wide := width >= WIDE:
+        shown = Table(*first, "service", "route", "cohort", "what happened")
+    else:
+        shown = narrow(*first, Column("what", overflow="fold"))
     for item in items:
+        started = item["started_at"] if is_wide else item["started_at"][5:19].replace("T", " ")
         cost = item["cost_usd"]
-        table.add_row(
-            item["started_at"],
-            item["trace_id"],
-            escape(item["service_name"]),
-            escape(item["model_route"]),
-            escape(item["cohort"]),
-            f"{item['duration_ns'] / _NS_PER_SECOND:.2f}",
-            "unknown" if cost is None else f"{float(cost):.4f}",
-            ", ".join(flag.replace("_", " ") for flag in _FLAGS if item[flag]),
-        )
-    return table
+        numbers = (f"{item['duration_ns'] / _NS_PER_SECOND:.2f}", "unknown" if cost is None else usd(float(cost)))
+        flags = ", ".join(flag.replace("_", " ") for flag in _FLAGS if item[flag])
+        words = [*(escape(item[name]) for name in ("service_name", "model_route", "cohort")), flags]
+        shown.add_row(started, item["trace_id"], *numbers, *(words if is_wide else [", ".join(filter(None, words[1:]))]))
+    return shown
+
+
+def usd(cost: float) -> str:
+    """Four decimals, and as many more as two digits of a small cost need: what costs something is never shown as 0."""
+    decimals = 4 if cost == 0 else max(4, 1 - math.floor(math.log10(abs(cost))))
+    return f"{cost:.{decimals}f}"

@@ -67,7 +67,8 @@ def test_purge_backup_and_restore(tmp_path: Path) -> None:
         assert server.sql("SELECT count() FROM evaluations")[0][0] == 4
         assert "in files" not in refusal("backup", data, "--data-dir", data)
         printed = spanwise("backup", tmp_path / "saved", "--data-dir", data)
-        assert str(tmp_path / "saved") in printed.replace("\n", "")
+        told = printed.strip()
+        assert told.endswith(f" rows in {tmp_path / 'saved'}")
         assert not any((data / "backups").iterdir())
         kinds = [run["kind"] for run in server.get("/api/v1/jobs")["items"] if run["state"] == "done"]
         assert {"purge", "backup"} <= set(kinds)
@@ -76,6 +77,10 @@ def test_purge_backup_and_restore(tmp_path: Path) -> None:
         assert server.stop() == 0
 
     assert "restored and verified" in spanwise("restore", tmp_path / "saved", "--data-dir", tmp_path / "again")
+    # the same words without an instance
+    alone = spanwise("backup", tmp_path / "alone", "--data-dir", tmp_path / "again").strip()
+    assert alone.endswith(f" rows in {tmp_path / 'alone'}")
+    assert alone.split()[0].replace(",", "").isdigit()
     restored = rows_in(tmp_path / "again")
     assert (restored["span_records"], restored["trace_facts"], restored["evaluation_records"]) == (8, 4, 4)
     assert "erased 4 traces" in spanwise("purge", "--user", "u1", "--data-dir", tmp_path / "again")
