@@ -25,6 +25,7 @@ from storage.address import ServerAddressError, connection_arguments
 from storage.client import Store
 from storage.errors import DataDirectoryBusyError, PermanentError, StoreUnavailableError
 from storage.migrations import known_migrations, migrate, schema_version
+from storage.purge import trace_id
 from storage.spools import read_n_pending
 
 Config = Annotated[Path | None, typer.Option("--config", help="settings file; default: spanwise.toml where it exists")]
@@ -142,18 +143,19 @@ def purge(
     """
     if not trace and not user:
         raise PermanentError("name what to erase: --trace ID or --user ID")
+    named = [trace_id(text) for text in trace or ()]
     settings = load(config, {"data_dir": data_dir})
     if url is None:
         with own_store(settings) as store:
             if store is not None:
                 _refuse_a_full_spool(settings)
                 with bar("erasing") as update:
-                    run = Upkeep(store, settings.data_dir).purge(trace or [], user, lambda share: update(share, ""))
+                    run = Upkeep(store, settings.data_dir).purge(named, user, lambda share: update(share, ""))
                 _show_proof(run.error, run.detail)
                 if waiting := read_n_pending(store):
                     console.print(f"{waiting:,} items wait in spools; run this again once they are written")
                 return
-    wish = {name: value for name, value in (("traces", trace), ("user", user)) if value}
+    wish = {name: value for name, value in (("traces", named), ("user", user)) if value}
     with api(settings, url) as client, bar("erasing") as update:
         done = run_job(client, PURGE, wish, update)
     _show_proof("", done["detail"])

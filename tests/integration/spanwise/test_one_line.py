@@ -78,6 +78,11 @@ def test_a_foreign_manifest_is_no_backup(manifest: str, tmp_path: Path) -> None:
         _manifest(tmp_path, 1)
 
 
+def test_what_is_no_trace_id_is_not_erased(tmp_path: Path) -> None:
+    told = one_line("purge", "--trace", "xyz", "--data-dir", tmp_path)
+    assert told == "spanwise: 'xyz' is no trace id: 32 hexadecimal digits, as `spanwise traces` shows them"
+
+
 def test_a_copy_names_the_end_that_is_wrong(tmp_path: Path) -> None:
     told = one_line("copy", "--from", tmp_path / "nodir", "--to", "clickhouse://127.0.0.1:9")
     assert told == f"spanwise: --from: {tmp_path / 'nodir'} is no data directory of `spanwise serve`"
