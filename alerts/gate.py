@@ -77,7 +77,9 @@ def _quality_check(findings: Findings, key: StreamKey) -> GateCheck:
         reason = f"{name}: {'harm is proved' if paged else note}"
     else:
         reason = f"{name}: {_points(bounds[0])} to {_points(bounds[1])} against a limit of {_points(margin)}"
-        reason += "; harm is proved" if paged else ""
+        # the range has to hold for the size, at every look; the test only asks whether there is any harm
+        sharper = ": the test for it is sharper than this range" if bounds[0] <= 0 else ""
+        reason += f"; harm is proved{sharper}" if paged else ""
     unknown = how_long(findings, key) if outcome is Outcome.UNDETERMINED else None
     if unknown is not None:
         reason += f"; {unknown.sentence}"
@@ -100,9 +102,19 @@ def how_long(findings: Findings, key: StreamKey) -> Unknown:
     elapsed = max(1, state.frontier_of((key.metric, key.evaluator)) - state.rules.day_zero)
     per_week = n / elapsed * MINUTES_PER_WEEK
     weeks = max(0.0, (needed - n) / per_week) if per_week > 0 else None
-    time = "no traffic yet" if weeks is None else "soon" if weeks < 0.1 else f"about {weeks:.1f} weeks more at the present rate"
-    sentence = f"{n:,} of about {needed:,} scored traces ({time}), or about {pairs:,} mirrored pairs"
-    return Unknown(sentence, key.metric, key.evaluator, key.cohort, n, needed, weeks, pairs)
+    there = f", of which {n_pairs:,} are there" if n_pairs else ""
+    sentence = f"{n:,} of about {needed:,} scored traces ({how_much_longer(weeks)}), or about {pairs:,} mirrored pairs{there}"
+    return Unknown(sentence, key.metric, key.evaluator, key.cohort, n, needed, weeks, pairs, n_pairs)
+
+
+def how_much_longer(weeks: float | None) -> str:
+    """A wait, no finer than it is known."""
+    if weeks is None:
+        return "no traffic at present"
+    if weeks < 0.1:
+        return "soon at the present rate"
+    n, unit = (weeks * 7, "day") if weeks < 1 else (weeks, "week") if weeks < 60 else (weeks / 52.18, "year")
+    return f"about {max(1, round(n)):,} more {unit}{'' if round(n) <= 1 else 's'} at the present rate"
 
 
 def _no_page(findings: Findings) -> GateCheck:

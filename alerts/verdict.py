@@ -201,6 +201,7 @@ class Unknown:
     # at the present rate; None: no traffic
     weeks: float | None
     n_pairs_needed: int | None
+    n_pairs: int = 0
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
 from alerts.scorecard import Scorecard
-from alerts.verdict import GLOBAL, CostFinding, MetricGroup, Outcome, StreamFinding, StreamState, Verdict
+from alerts.verdict import GLOBAL, CostFinding, MetricGroup, Outcome, StreamFinding, StreamState, Unknown, Verdict
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
 from api.pages.plane import Plane, build_plane
@@ -102,6 +102,7 @@ class RolloutView:
     mix: tuple[MixLine, ...]
     guards: tuple[GuardLine, ...]
     unknown: tuple[UnknownLine, ...]
+    is_collecting: bool
     latency: tuple[LatencyLine, ...]
     means: tuple[MeanLine, ...]
     as_of: datetime | None
@@ -166,6 +167,7 @@ def rollout_view(rollout: Document, verdict: Verdict, card: Scorecard, gate: Doc
         mix=mix_lines(card.mix),
         guards=tuple(guard_line(guard) for guard in sorted(card.guards, key=lambda guard: (not guard.is_active, guard.kind))),
         unknown=tuple(unknown_line(item) for item in card.unknown),
+        is_collecting=gate["gate"] == Outcome.UNDETERMINED or any(row.state == StreamState.COLLECTING for row in card.rows),
         latency=tuple(latency_line(row) for row in card.latency),
         means=tuple(mean_line(row) for row in card.scores),
         as_of=verdict.as_of,
@@ -200,11 +202,16 @@ def _facts(verdict: Verdict, card: Scorecard) -> tuple[Fact, ...]:
             f"{formats.count(verdict.n_candidate)} candidate and {formats.count(verdict.n_baseline)} baseline traces since "
             f"{formats.day(verdict.day_zero)}. If nothing were wrong, at most 1 rollout in 20 would raise any page at all.",
             "",
-            " ".join(item.sentence for item in verdict.unknown[:2]),
-            " ".join(verdict.gate_reasons[:2]),
+            "; ".join(_unknown_sentence(item) for item in verdict.unknown[:2]),
+            "; ".join(verdict.gate_reasons[:2]),
         )
     labels = ("Quality", "Cost", "Certainty", "Reach", "Not known", "Do" if verdict.pages else "Gate")
     return tuple(Fact(label, typeset(text)) for label, text in zip(labels, lines, strict=True) if text)
+
+
+def _unknown_sentence(item: Unknown) -> str:
+    subject = unknown_line(item).subject
+    return f"{subject}: {item.sentence}" if subject else item.sentence
 
 
 def _quality_sentence(row: StreamFinding) -> str:

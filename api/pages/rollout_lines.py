@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alerts.gate import how_much_longer
 from alerts.scorecard import LatencyRow, MixRow, Quantile, ScoreRow
 from alerts.verdict import GuardFinding, Outcome, Unknown
 from api import format as formats
@@ -123,22 +124,14 @@ def guard_line(guard: GuardFinding) -> GuardLine:
 
 
 def unknown_line(item: Unknown) -> UnknownLine:
-    wait = "no traffic at present" if item.weeks is None else f"{_weeks(item.weeks)} at the present rate"
+    wait = how_much_longer(item.weeks)
     if item.n_pairs_needed:
-        wait += f", or {formats.count(item.n_pairs_needed)} mirrored pairs"
+        there = f", of which {formats.count(item.n_pairs)} are there" if item.n_pairs else ""
+        wait += f", or {formats.count(item.n_pairs_needed)} mirrored pairs{there}"
     if not item.metric or item.n_needed is None:
         return UnknownLine("", typeset(item.sentence), wait)
     have = f"{formats.count(item.n_have)} of about {formats.count(item.n_needed)} scored traces"
     return UnknownLine(f"{metric_name(item.metric, item.evaluator)} in {in_cohort(item.cohort)}", have, wait)
-
-
-def _weeks(weeks: float) -> str:
-    """A wait, no finer than it is known."""
-    if weeks < 1:
-        return f"about {formats.plural(max(1, round(weeks * 7)), 'more day')}"
-    if weeks < 60:
-        return f"about {formats.plural(round(weeks), 'more week')}"
-    return f"about {formats.plural(round(weeks / 52.18), 'more year')}"
 
 
 def latency_line(row: LatencyRow) -> LatencyLine:

@@ -9,13 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 from pydantic import TypeAdapter
 
 from alerts.verdict import GLOBAL, PAGING_KINDS, StreamFinding, StreamState, Verdict
 from api import format as formats
 from api.dependencies import Reader, ServicesDep
-from api.pages.rendering import render, segment
+from api.pages.rendering import render, see, segment
 from api.pages.words import OUTCOMES, Badge, cohort_name, metric_name, verdict_badge, without_kind
 from api.services import Document
 from api.shared import SharedRoute, shared
@@ -53,6 +53,12 @@ class RolloutsView:
 
     lines: tuple[RolloutLine, ...]
     otlp_http: str
+
+
+@router.get("/rollouts")
+def rollouts_moved() -> RedirectResponse:
+    """What the addresses of single rollouts suggest."""
+    return see("/")
 
 
 @router.get("/")

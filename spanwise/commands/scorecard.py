@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,9 @@ _STATES = {
     "no_harm_seen": "no harm seen",
     "collecting": "collecting",
 }
+
+_COUNTED = {"paged": "paging", "suspected": "suspected", "no_harm_seen": "no harm seen", "collecting": "collecting"}
+_URGENCY = {"paged": 0, "suspected": 1}
 
 
 def register(app: typer.Typer) -> None:
@@ -55,10 +59,24 @@ def scorecard(
         console.print(_costs(card["cost"]))
     for heading, sentences in (
         ("guards", [guard["sentence"] for guard in card["guards"] if guard["is_active"]]),
-        ("not known", [unknown["sentence"] for unknown in card["unknown"]]),
+        ("not known", [_unknown(unknown) for unknown in card["unknown"]]),
     ):
         for sentence in sentences:
             console.print(f"{heading}: {sentence}", markup=False)
+    console.print(f"{rollout}: {_summary(verdict, card['rows'])}", markup=False)
+
+
+def _summary(verdict: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    """What a long table scrolled away."""
+    counts = Counter(row["state"] for row in rows)
+    states = ", ".join(f"{counts[state]} {text}" for state, text in _COUNTED.items() if counts[state])
+    return f"{verdict['kind'].replace('_', ' ')}, gate {verdict['gate']}; streams: {states or 'none yet'}"
+
+
+def _unknown(unknown: dict[str, Any]) -> str:
+    name = unknown["evaluator"] or unknown["metric"]
+    where = "all cohorts" if unknown["cohort"] == "*" else unknown["cohort"]
+    return f"{name} in {where}: {unknown['sentence']}" if name else str(unknown["sentence"])
 
 
 def streams(rows: list[dict[str, Any]], width: int) -> Table:
@@ -71,7 +89,8 @@ def streams(rows: list[dict[str, Any]], width: int) -> Table:
     else:
         names = Column("metric", overflow="fold"), Column("cohort", overflow="fold")
         table = narrow(*names, right("range, pp"), right("baseline"), right("candidate"), state, title=title)
-    for row in rows:
+    # harm first: nobody looks for it among a hundred rows
+    for row in sorted(rows, key=lambda row: _URGENCY.get(row["state"], len(_URGENCY))):
         arms_shown = [_arm(row[arm], with_count=is_wide) for arm in ("baseline", "candidate")]
         table.add_row(
             escape(row["evaluator"] or row["metric"]),

@@ -92,7 +92,12 @@ def test_a_rollout_from_opening_to_page_and_restart(store: Store, rows: pl.DataF
     assert {row.cohort for row in card.rows} == {"*", "orders", "claims"}
     assert card.cost is not None
     assert card.cost.certified
-    assert first.gate(ROLLOUT, END).outcome is Outcome.FAIL
+    gate = first.gate(ROLLOUT, END)
+    assert gate.outcome is Outcome.FAIL
+    for check in gate.checks:
+        # a range that holds 0 beside proved harm would puzzle
+        puzzles = "harm is proved" in check.reason and check.interval is not None and check.interval.low <= 0
+        assert ("the test for it is sharper than this range" in check.reason) == puzzles
     assert first.gate(ROLLOUT, END, "experiment").outcome is Outcome.UNDETERMINED
 
     # A threshold moved after looking is another comparison, from now on.

@@ -73,6 +73,14 @@ def test_the_scorecard_shows_ranges_and_counts(terminal: Terminal) -> None:
     assert "✗ pages" in shown.stdout
     assert "cost, candidate over baseline" in shown.stdout
     assert json.loads(terminal.run("scorecard", ROLLOUT, "--json").stdout)["rollout"] == ROLLOUT
+    # harm before the rest, a summary after it; what is not known says of what
+    lines = shown.stdout.splitlines()
+    states = [next((s for s in ("✗", "! suspected", "no harm seen", "collecting") if s in line), "") for line in lines]
+    rows = [state for state in states[: next(n for n, line in enumerate(lines) if "cost, candidate" in line)] if state]
+    assert rows == sorted(rows, key=lambda state: ("✗", "! suspected").index(state) if state in ("✗", "! suspected") else 2)
+    assert lines[-1].startswith(f"{ROLLOUT}: divergence, gate fail; streams: {rows.count('✗')} paging")
+    told = " ".join(shown.stdout.split())
+    assert "not known: Groundedness in press: Groundedness in press is still collecting (31 of 50)." in told
 
 
 def test_an_alert_is_listed_and_answered(terminal: Terminal) -> None:

@@ -4,12 +4,15 @@ import re
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from pydantic import TypeAdapter
 
+from alerts.gate import how_much_longer
 from alerts.scorecard import Scorecard
-from alerts.verdict import GuardFinding, GuardKind, Interval, MetricGroup, VerdictKind
+from alerts.verdict import GuardFinding, GuardKind, Interval, MetricGroup, StreamState, Unknown, VerdictKind
 from api.documents import to_json
 from api.pages.rollout import rollout_view
+from api.pages.rollout_lines import unknown_line
 from api.pages.rollouts import VERDICT, rollout_line
 from api.pages.scorecard_view import metric_tables
 from tests.support import rollout_story as story
@@ -98,3 +101,44 @@ def test_a_line_of_the_list_names_the_worst_cohort() -> None:
     waiting = rollout_line(ROLLOUT, {"kind": "collecting"})
     assert waiting.headline == "Waiting for the first candidate trace."
     assert waiting.as_of is None
+
+
+def test_nothing_is_collecting_only_where_nothing_is() -> None:
+    card = replace(story.scorecard(), unknown=())
+    rows = tuple(replace(row, state=StreamState.NO_HARM_SEEN) for row in card.rows)
+    decided = {**story.gate(), "gate": "pass"}
+    verdict = story.verdict(VerdictKind.NO_HARM_SEEN)
+    told = rollout_view(ROLLOUT, verdict, replace(card, rows=rows), decided, "")
+    assert not told.is_collecting
+    first = replace(rows[0], state=StreamState.COLLECTING)
+    assert rollout_view(ROLLOUT, verdict, replace(card, rows=(first, *rows[1:])), decided, "").is_collecting
+    assert rollout_view(ROLLOUT, verdict, replace(card, rows=rows), {**decided, "gate": "undetermined"}, "").is_collecting
+
+
+def test_reasons_and_unknowns_are_told_apart() -> None:
+    verdict = replace(story.verdict(VerdictKind.NO_HARM_SEEN), gate_reasons=("no evaluator yet", "cost: collecting"))
+    facts = {fact.label: fact.text for fact in rollout_view(ROLLOUT, verdict, story.scorecard(), story.gate(), "").facts}
+    assert facts["Gate"] == "no evaluator yet; cost: collecting"
+    assert facts["Not known"].startswith("Groundedness failures in press: ")
+
+
+@pytest.mark.parametrize(
+    ("weeks", "told"),
+    [
+        (None, "no traffic at present"),
+        (0.05, "soon at the present rate"),
+        (0.15, "about 1 more day at the present rate"),
+        (0.5, "about 4 more days at the present rate"),
+        (1.4, "about 1 more week at the present rate"),
+        (59.0, "about 59 more weeks at the present rate"),
+        (491.4, "about 9 more years at the present rate"),
+    ],
+)
+def test_a_wait_is_no_finer_than_it_is_known(weeks: float | None, told: str) -> None:
+    assert how_much_longer(weeks) == told
+
+
+def test_pairs_that_are_there_are_counted() -> None:
+    wanted = Unknown("", "eval_fail", "TaskCompletion", "*", 300, 9_000, 3.0, 1_200, 60)
+    assert unknown_line(wanted).wait == "about 3 more weeks at the present rate, or 1,200 mirrored pairs, of which 60 are there"
+    assert unknown_line(replace(wanted, n_pairs=0)).wait.endswith("or 1,200 mirrored pairs")
