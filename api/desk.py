@@ -149,10 +149,7 @@ class Desk:
             raise bad_value("state", unknown[0], f"one of {', '.join(AlertState)}")
         wanted = [AlertState(state) for state in states] or list(AlertState)
         subject = Subject(SubjectKind.ROLLOUT, rollout) if rollout else None
-        found = read_alerts(self._store, wanted, subject=subject, limit=_MAX_ALERTS)
-        if rollout and not found:
-            self._get(rollout)
-        return [_alert(row) for row in found]
+        return [_alert(row) for row in read_alerts(self._store, wanted, subject=subject, limit=_MAX_ALERTS)]
 
     def alert(self, alert_id: str) -> Document:
         return self._told(read_alert(self._store, alert_id))

@@ -11,7 +11,6 @@ import polars as pl
 
 from alerts.rules import GUARD_METRICS, REFERENCED
 from analytics.config import EvaluatorRules
-from analytics.metrics.catalogue import METRICS
 from api.content import conversation_of
 from api.documents import to_json
 from api.judged import judged
@@ -23,8 +22,6 @@ from storage.pairs import PairQuestion, read_failing_pairs
 from storage.traces import WholeTrace, read_traces
 
 WINDOW = timedelta(days=14)
-# what a trace can have failed: the streams of a scorecard
-FAILURES = ("slow", *sorted(m.sources[0] for m in METRICS.values() if m.name == f"{m.sources[0]}_rate"))
 _MAX_SPANS = 200
 _FAILABLE = (*VERDICT_METRICS, *FLAG_METRICS)
 _EVALUATION = ("name", "metric", "failed", "score", "label", "explanation", "evaluator_error", "evaluator_version")

@@ -23,8 +23,7 @@ from api.negotiate import (
     whole_or_rows,
     with_example,
 )
-from api.pairs import FAILURES, failing_pairs, question_of
-from api.problems import bad_value
+from api.pairs import failing_pairs, question_of
 from api.services import Document
 from api.shared import SharedRoute, changing, shared
 from api.times import LATEST
@@ -205,8 +204,6 @@ def pairs(
     passed, with prompt and completion where they are kept. Mirrored pairs had the same input and come first; the others are of
     the same cohort. They were chosen because they failed: counts are on the scorecard.
     """
-    if metric.removesuffix("_rate") not in FAILURES:
-        raise bad_value("metric", metric, f"one of {', '.join(FAILURES)}")
     question = question_of(services.alerts.rollout(name), services, cohort, metric, evaluator)
     found = failing_pairs(services, question, limit)
     if choose(request) is not Format.JSON:
