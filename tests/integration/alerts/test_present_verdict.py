@@ -102,8 +102,13 @@ def test_everything_told_is_as_of_the_last_tick(store: Store, rows: pl.DataFrame
         assert n > n_before
         assert flags == {n} == {served(rows, judged_at)}
         assert f"{n:,} candidate and {told.verdict['n_baseline']:,} baseline traces" in told.page
-        assert f"{n + told.verdict['n_baseline']:,} traces" in told.overview
     assert own.verdict == other.verdict
+    of_both = own.verdict["n_candidate"] + own.verdict["n_baseline"]
+    assert f"{of_both:,} traces" in own.overview
+    # all rollouts at once, by who does not tick: as stored, and it says as of when
+    [(_, stored)] = Desk(store, reading, clock, clock).overview()
+    assert (stored["kind"], stored["n_candidate"] < own.verdict["n_candidate"]) == (own.verdict["kind"], True)
+    assert judged_at - HOUR <= datetime.fromisoformat(stored["as_of"]) < judged_at
 
     # Who ticked and does not any more has it from the store, as every process has.
     reading.evaluate()
