@@ -40,7 +40,7 @@ def problem_response(request: Request, problem: ProblemError) -> Response:
     return Response(body, problem.status, media_type=PROBLEM_TYPE, headers=dict(problem.headers))
 
 
-def to_problem(error: Exception, names: Names) -> ProblemError:
+def to_problem(error: Exception, names: Names = lambda _where: ()) -> ProblemError:
     """What an exception means to a caller; `names` are those the request could have used."""
     match error:
         case ProblemError():
