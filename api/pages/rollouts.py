@@ -56,7 +56,7 @@ class RolloutsView:
 
 
 @router.get("/rollouts")
-def rollouts_moved() -> RedirectResponse:
+def rollouts_moved(_key: Reader) -> RedirectResponse:
     """What the addresses of single rollouts suggest."""
     return see("/")
 
